@@ -49,7 +49,7 @@ PATIENCE: Final = 60.0
 #: Seconds each way behind the proxy of the far figure.
 FAR: Final = 0.05
 #: Files that this benchmark consists of: another revision is measured by the same.
-_OURS: Final = ("latency.py", "support/delay.py", "support/stage.py", "support/processes.py", "support/figures.py")
+_OURS: Final = ("latency.py", "support/delay.py", "support/stage.py")
 _WORST_RATIO: Final = 0.6
 
 

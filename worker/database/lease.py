@@ -9,8 +9,8 @@ Other processes check a hint that the owner keeps alive, and ask Postgres only i
 
 import contextlib
 import time
-from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol
 
 from psycopg import sql
 
@@ -23,11 +23,15 @@ INTAKE: Final = "intake"
 TTL: Final = 5.0
 
 # Milliseconds. An owner that froze in a transaction holds the row until the server ends the transaction: after a statement of
-# # up to 8 s and 4 s of silence. With the other processes' check each second that is less than 15 s.
+# up to 8 s and 4 s of silence. With the other processes' check each second that is less than 15 s.
 _BEGIN: Final = sql.SQL(
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = 4000;"
     " SET LOCAL lock_timeout = 4000; SET LOCAL statement_timeout = 8000;"
     " UPDATE carillon.lease SET until = clock_timestamp() + {ttl} * interval '1 s' WHERE name = {name} AND token = {token}"
+)
+_HELD: Final = (
+    b"WITH held AS (UPDATE carillon.lease SET until = clock_timestamp() + %(lease_ttl)s * interval '1 s'"
+    b" WHERE name = %(lease_name)s AND token = %(lease_token)s RETURNING 1), "
 )
 # Skips a locked row instead of waiting for it.
 _TAKE: Final = (
@@ -98,8 +102,8 @@ class Lease:
         self._token = row[0]
         values = {"ttl": sql.Literal(self._ttl), "name": sql.Literal(self._name), "token": sql.Literal(self._token)}
         self._begin = _BEGIN.format(**values).as_bytes()
-        self._hinted_at = 0.0
-        self._prolonged()
+        self._prolonged_at, self._hinted_at = time.monotonic(), 0.0
+        self._give_hint()
         return True
 
     @contextlib.contextmanager
@@ -116,13 +120,29 @@ class Lease:
                 raise LeaseLost(self._name)
             began = time.monotonic()
             yield db
-        self._prolonged(began)
+        self._prolonged_at = began
+
+    def at_once(self, statement: bytes, given: Mapping[str, Any]) -> None:
+        """Runs a statement that goes on behind `WITH held AS (…)`, in one round trip, and prolongs the lease.
+
+        `held` has a row while this process has the lease, else none: the statement must fail then. Nothing waits for this process
+        before the statement has ended, so one that freezes holds no row.
+        """
+        began = time.monotonic()
+        values = {"lease_ttl": self._ttl, "lease_name": self._name, "lease_token": self._token}
+        with self._pool.connection() as db:
+            db.execute(_HELD + statement, {**values, **given})
+        self._prolonged_at = began
 
     def renew(self) -> None:
-        """Keeps the lease; call it every second. Asks Postgres once a third of the lease has passed; raises LeaseLost."""
+        """Keeps the lease and its hint; call it every second. Asks Postgres once a third of the lease has passed.
+
+        Raises `LeaseLost`.
+        """
         if time.monotonic() - self._prolonged_at > self._ttl / 3:
             with self.transaction():
                 pass
+        self._give_hint()
 
     def release(self) -> None:
         """Lets another process take the lease at once. If an engine is down, the lease runs out."""
@@ -142,9 +162,8 @@ class Lease:
     def _own_hint(self) -> str:
         return f"{self._owner} {self._token}"
 
-    def _prolonged(self, at: float | None = None) -> None:
+    def _give_hint(self) -> None:
         now = time.monotonic()
-        self._prolonged_at = now if at is None else at
         if now - self._hinted_at < self._ttl / 5:
             return
         self._hinted_at = now

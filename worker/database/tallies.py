@@ -61,6 +61,20 @@ def add(db: Connection, source: Source, added: Added) -> None:
     )
 
 
+def count_events(db: Connection, added: Mapping[tuple[str, int], Mapping[str, int]]) -> None:
+    """Adds to the counters of the intake, inside the leader's transaction. Their names are few, so none is `other`."""
+    bulk.write(
+        db,
+        "INSERT INTO carillon.tallies AS t (source, app, provider, totals)"
+        " SELECT 'intake', app, provider, totals::jsonb"
+        " FROM unnest(%b::text[], %b::int[], %b::text[]) AS w (app, provider, totals)"
+        " ON CONFLICT (app, provider, source) DO UPDATE SET changed_at = now(), totals = t.totals ||"
+        " (SELECT jsonb_object_agg(key, value::bigint + coalesce((t.totals ->> key)::bigint, 0))"
+        " FROM jsonb_each_text(excluded.totals))",
+        [(*key, _encode(of).decode()) for key, of in sorted(added.items()) if of],
+    )
+
+
 def count(db: Connection, entries: Sequence[Entry]) -> None:
     """Counts the tallies among the oldest entries of the journal, except those that an earlier call has counted.
 

@@ -20,9 +20,9 @@ class Clocks:
         self._asked_at = -_KEPT
         self._said: dict[str, float] = {}
 
-    def look(self, transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
-        """Asks both engines, unless they were asked in the last seconds."""
-        if time.monotonic() - self._asked_at < _KEPT:
+    def look(self, transaction: Callable[[], AbstractContextManager[Connection]], *, kept: float = _KEPT) -> None:
+        """Asks both engines, unless they were asked in the last `kept` seconds."""
+        if time.monotonic() - self._asked_at < kept:
             return
         with transaction() as db:
             of_postgres = postgres.clock(db)

@@ -30,13 +30,14 @@ from worker.core.model import AppSettings
 from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.core.trace_context import sampled
-from worker.database import cursors, messages, postgres, tallies
+from worker.database import cursors, messages, plain_stretch, postgres, tallies
 from worker.database.accepted import edits_of
 from worker.database.badges import beginning, clearings
 from worker.database.cursors import Cursor
 from worker.database.ledger import DeadLetter, add_dead_letters
 from worker.database.letter_log import log_letters
 from worker.database.messages import MessageRow
+from worker.database.plain_stretch import AtOnce
 from worker.database.postgres import Connection
 from worker.facts import FACTS
 from worker.facts.base import Fact, Origin
@@ -73,6 +74,8 @@ _PASSING: Final = (postgres.Unavailable, *redis.Unavailable, LeaseLost, *postgre
 _PLACES: Final = 1_000_000
 #: Octets of a device event that cost as much as a row: attributes of a megabyte are a stretch of their own.
 _OCTETS: Final = 50
+#: Seconds after which a leader that has nothing else to do asks for the time again.
+_AHEAD: Final = 5.0
 
 _T = TypeVar("_T", Cleared, Recorded, Push)
 
@@ -118,6 +121,14 @@ class _Stretch:
         self.refusals[one.name] = refusal
         self.refused.append(DeadLetter(one.name, app, id, refusal.error, one.raw.document, one.raw.size))
 
+    def is_plain(self) -> bool:
+        """Whether every entry is a message that changes nothing else."""
+        return (
+            0 < len(self.messages) == len(self.entries)
+            and not (self.devices or self.badges or self.quiet or self.refused or any(self.facts.values()))
+            and not any(row.mentioned for row in self.messages)
+        )
+
     def asking(self, refusals: Mapping[str, Refusal]) -> list[Call]:
         """Device events whose authors wait for an answer and that were not refused."""
         return [call for call in self.devices if call.entry in self.asked and call.entry not in refusals]
@@ -149,7 +160,9 @@ class _Applied(NamedTuple):
 
 
 class Intake:
-    """`transaction` opens one of the leader's. `wake` gets the number of messages that became ready.
+    """`transaction` opens one of the leader's, `at_once` runs a statement of its own.
+
+    `wake` gets the number of messages that became ready.
 
     `export` takes the spans of traced events, if they are exported.
     """
@@ -161,13 +174,14 @@ class Intake:
         apps: Apps,
         *,
         transaction: Callable[[], AbstractContextManager[Connection]],
+        at_once: AtOnce | None = None,
         wake: Callable[[int], None],
         facts: Sequence[Fact[Any]] = FACTS,
         export: Export | None = None,
     ) -> None:
         self._partition, self._names = partition, partition.names
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
-        self._export = export
+        self._export, self._at_once = export, at_once
         self._of_messages = [fact for fact in facts if fact.of_messages]
         self._facts = [fact for fact in facts if not fact.of_messages]
         self._changed_by = {
@@ -195,6 +209,10 @@ class Intake:
         stretch = self._sort(placed, rows=rows)
         placed = placed[: len(stretch.entries)]
         return self._take(stream, cursor, placed, stretch), len(placed)
+
+    def look_ahead(self) -> None:
+        """Asks the engines for the time before an entry has to wait for it."""
+        self._clocks.look(self._transaction, kept=_AHEAD)
 
     def take_again(self, stream: str, cursor: Cursor, entries: Sequence[RawEntry]) -> None:
         """Entries up to the cursor that are not open: their leader died before it handed them on, or Redis forgot them.
@@ -224,6 +242,8 @@ class Intake:
     ) -> Cursor:
         """Returns the cursor behind them; `again`: it stays where it is."""
         after = cursor if again else _behind(cursor, placed)
+        if not again and self._take_plain(stream, cursor, after, stretch):
+            return after
         try:
             with self._transaction() as db:
                 if not again:
@@ -250,11 +270,27 @@ class Intake:
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
-                    tallies.add(db, "intake", _counted(stretch, _Applied(refusals=stretch.refusals)))
+                    tallies.count_events(db, _counted(stretch, _Applied(refusals=stretch.refusals)))
                 add_dead_letters(db, stretch.refused)
             applied = _Applied(refusals=stretch.refusals)
         self._finish(stretch, applied)
         return after
+
+    def _take_plain(self, stream: str, cursor: Cursor, after: Cursor, stretch: _Stretch) -> bool:
+        """Takes the stretch in one statement if it has nothing but messages; whether it did."""
+        if self._at_once is None or not stretch.is_plain():
+            return False
+        applied = _Applied({row.entry: row.place for row in stretch.messages})
+        counted = {app: of for (app, _), of in _counted(stretch, applied).items()}
+        try:
+            if not plain_stretch.take(self._at_once, stream, cursor, after, stretch.messages, counted):
+                return False
+        except _PASSING:
+            raise
+        except Exception:  # noqa: BLE001 - the transaction has it again, and finds the entry
+            return False
+        self._finish(stretch, applied)
+        return True
 
     def _apply(self, db: Connection, stretch: _Stretch, *, again: bool) -> _Applied:
         """Inside the caller's transaction."""
@@ -272,7 +308,7 @@ class Intake:
         limited = [call for call in stretch.devices if call.entry in over_rate]
         applied = _Applied(recorded, cleared, refusals, newer, limited)
         if not again:
-            tallies.add(db, "intake", _counted(stretch, applied))
+            tallies.count_events(db, _counted(stretch, applied))
         return applied
 
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:

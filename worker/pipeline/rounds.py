@@ -38,8 +38,9 @@ _AWAITED: Final = 100
 #: Streams on which nothing has come for so many seconds are looked at in turn, so many at a time: of 10,000 each after 5 s.
 _QUIET: Final = 60.0
 _IN_TURN: Final = 2_000
-#: Seconds until it looks again whether a full app has room.
+#: Seconds until it looks again whether a full app has room, and for which a leader that finds entries as they come knows that.
 _FULL: Final = 0.02
+_ROOM: Final = 0.25
 #: Seconds that an id may be ahead of the server's clock before that is worth a line, and between two such lines.
 _AHEAD: Final = 60.0
 _LAST_ID: Final = "18446744073709551615-18446744073709551615"
@@ -125,6 +126,11 @@ class Rounds:
         self._looked_at = float("-inf")
         #: The last of the quiet apps that was looked at.
         self._looked_to = ""
+        #: Apps that have their share of what may be ready.
+        self._full: Collection[str] = ()
+        self._full_at = float("-inf")
+        #: What came with the news that there is something, by stream.
+        self._found: dict[str, Read] = {}
 
     def begin(self) -> int:
         """Reads the cursors, and takes again what a leader before left; returns how many entries that were."""
@@ -145,13 +151,18 @@ class Rounds:
         """
         if time.monotonic() - self._looked_at >= _LOOK:
             self.look()
-        if self.idle and not self._wait(wait):
+        self._found.clear()
+        if not self.idle:
+            self._look_for_room()
+        elif not self._wait(wait):
             return 0
-        full = self._full()
-        taken = self._take_inlet(full)
+        came = bool(self._found)
+        taken = self._take_inlet()
         for line in self._lines.of_apps():
-            if line.app not in full:
-                taken += self._take(line, self._read(line))
+            if line.app not in self._full:
+                taken += self._take(line, self._found_or_read(line))
+        if came and time.monotonic() - self._full_at >= _ROOM:
+            self._look_for_room()
         if not taken and not self.idle:
             time.sleep(min(wait, _FULL))
         return taken
@@ -161,29 +172,31 @@ class Rounds:
         """Whether no stream has unread entries, as far as is known."""
         return not self._lines.waiting
 
-    def _full(self) -> Collection[str]:
-        """The apps that have their share of what may be ready."""
+    def _look_for_room(self) -> None:
+        """Finds the apps that have their share of what may be ready."""
         load = self._journal.load()
         share = self._max_open / max(1, len(load))
-        return {app for app, ready in load.items() if max(ready) >= share}
+        self._full, self._full_at = {app for app, ready in load.items() if max(ready) >= share}, time.monotonic()
 
     def _wait(self, seconds: float) -> bool:
-        """Whether a stream has something within so many seconds."""
+        """Whether a stream has something within so many seconds. The first entries of those that have come with the answer."""
         lines = {self._names.inlet: self._lines[self._names.inlet].after}
         lines |= {line.stream: line.after for line in islice(self._lines.latest(), _AWAITED)}
         found = self._streams.wait(lines, seconds)
         for stream in found:
             line = self._lines[stream]
             line.waits = line.direct = True
+        if found:
+            self._found = {self._names.inlet: Read((), self._lines[self._names.inlet].after, more=False), **found}
         return bool(found)
 
     # the inlet
 
-    def _take_inlet(self, full: Collection[str]) -> int:
+    def _take_inlet(self) -> int:
         inlet = self._lines[self._names.inlet]
-        blocked = {*full, *(line.app for line in self._lines.of_apps())}
+        blocked = {*self._full, *(line.app for line in self._lines.of_apps())}
         # Only whether it is still the first app's turn to wait is to be seen then.
-        read = self._read(inlet, entries=1 if self._head in blocked else None)
+        read = self._found_or_read(inlet, entries=1 if self._head in blocked else None)
         if not read.entries:
             inlet.waits = False
             return 0
@@ -237,6 +250,8 @@ class Rounds:
         line = self._line(self._names.stream_for(app))
         line.waits = True
         line.in_use()
+        # What was found on it ends before what was moved behind it.
+        self._found.pop(line.stream, None)
 
     def _owner(self, entry: RawEntry) -> str | None:
         """The app of an entry of the inlet, where it is one that there is."""
@@ -262,6 +277,10 @@ class Rounds:
             cursor, pace = self._cursors.get(stream, Cursor(read=0)), self._paces.get(stream, Pace())
             line = self._lines.add(stream, self._names.app_of(stream), cursor, pace)
         return line
+
+    def _found_or_read(self, line: _Line, entries: int | None = None) -> Read:
+        found = self._found.pop(line.stream, None)
+        return self._read(line, entries) if found is None else found
 
     def _read(self, line: _Line, entries: int | None = None) -> Read:
         most = entries or line.pace.of(self._batch)
@@ -308,6 +327,7 @@ class Rounds:
         With very many apps, of those on whose streams nothing comes only a part, unless `every` one is wanted.
         """
         self._looked_at = time.monotonic()
+        self._intake.look_ahead()
         apps = self._apps.names()
         if apps != self._known:
             self._streams.know(apps, self._known)

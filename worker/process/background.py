@@ -24,7 +24,7 @@ from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leader
 from worker.process.lookout import Lookout
 from worker.process.runtime import close_runtime, get_runtime
-from worker.process.tasks import tick, wake_fan_out
+from worker.process.tasks import open_for, tick
 from worker.process.ticker import Ticker
 
 #: Seconds that a background thread has to finish its last step, and with it its transaction.
@@ -45,7 +45,8 @@ def _serve(sender: object, instance: Any, **_: object) -> None:
         queues = instance.app.amqp.queues.consume_from if _ready.is_set() else ()
         return [lane for lane in get_args(Lane) if LANES[lane][0] in queues]
 
-    for thread in (Leader(runtime, wake_fan_out), Ticker(runtime, tick), Lookout(runtime, str(sender), lanes)):
+    runtime.hand_over.start(lambda: "urgent" in lanes())
+    for thread in (Leader(runtime, open_for), Ticker(runtime, tick), Lookout(runtime, str(sender), lanes)):
         thread.start()
         _threads.append(thread)
 
@@ -82,6 +83,8 @@ def stop_threads(**_: object) -> None:
     """Ends the intake in this process; another process may lead."""
     for thread in _threads:
         thread.stop()
+    if _threads:
+        get_runtime().hand_over.stop()
 
 
 def join_threads(seconds: float) -> None:
@@ -89,6 +92,8 @@ def join_threads(seconds: float) -> None:
     ends = time.monotonic() + seconds
     for thread in _threads:
         thread.join(max(0.0, ends - time.monotonic()))
+    if _threads:
+        get_runtime().hand_over.join(ends)
 
 
 @signals.worker_shutdown.connect

@@ -16,6 +16,12 @@ def show_arguments(task_id: str | None, text: str) -> None:
         _arguments[task_id] = text
 
 
+def arguments_of(task_id: str) -> str | None:
+    """What Flower is to show of it, once."""
+    text = _arguments.pop(task_id, None)
+    return None if text is None else f"({text})"
+
+
 class QuietRequest(Request):  # type: ignore[misc]  # Celery has no types
     """Replaces the sender's printed form of the arguments when a message is received."""
 
@@ -27,8 +33,8 @@ class QuietRequest(Request):  # type: ignore[misc]  # Celery has no types
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
         """A wake-up does not say what it is about: only its end does."""
-        if (text := _arguments.pop(self.id, None)) is not None:
-            fields["args"] = f"({text})"
+        if (text := arguments_of(self.id)) is not None:
+            fields["args"] = text
         super().send_event(type, **fields)
 
     def info(self, safe: bool = False) -> Any:

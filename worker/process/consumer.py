@@ -24,7 +24,6 @@ from celery.bootsteps import CLOSE, TERMINATE
 from celery.platforms import EX_OK
 from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
-from celery.worker.consumer.events import Events
 from celery.worker.consumer.tasks import Tasks
 
 from config.settings import get_settings
@@ -35,6 +34,7 @@ from worker.process.background import LAST_STEP, join_threads, stop_threads, tak
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
+from worker.process.task_events import TaskEvents
 from worker.state import redis
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,6 @@ SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
 #: Seconds for which a worker's note is valid that all of its threads are busy.
 BUSY_SECONDS: Final = 9.0
-#: Seconds between two messages to Flower.
-EVENT_SECONDS: Final = 0.25
 #: New objects after which the garbage collector runs. Python's default of 700 is reached within a few messages.
 YOUNG: Final = 5_000
 
@@ -73,42 +71,6 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         bulkhead = get_runtime().bulkhead
         can_consume = qos.can_consume
         qos.can_consume = lambda: len(celery_state.reserved_requests) < bulkhead.room() and can_consume()
-
-
-class TaskEvents(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Sends Flower what tasks did in one message every `EVENT_SECONDS`. A message for each event is a third of a task's cost.
-
-    Flower hears nothing of a task that found nothing. During an outage most tasks are of this kind.
-    """
-
-    requires = (Events,)
-
-    def start(self, c: Any) -> None:
-        dispatcher = c.event_dispatcher
-        dispatcher.on_send_buffered = None
-        self._lock, self._send = threading.Lock(), dispatcher.flush
-        self._events = dispatcher._group_buffer["task"]  # noqa: SLF001 - it has no public name
-        # The dispatcher also flushes by itself when its buffer is full.
-        dispatcher.flush = self._flush
-        self._flushes = c.timer.call_repeatedly(EVENT_SECONDS, self._flush)
-
-    def stop(self, _: Any) -> None:
-        self._flushes.cancel()
-        self._flush()
-
-    def _flush(self, *args: Any, **kwargs: Any) -> None:
-        with self._lock:
-            _leave_out_idle(self._events)
-            self._send(*args, **kwargs)
-
-
-def _leave_out_idle(events: list[dict[str, Any]]) -> None:
-    """Removes the events of tasks that found nothing. If the first event of a task was sent, the others follow it."""
-    seen = list(events)
-    received = {event.get("uuid") for event in seen if event["type"] == "task-received"}
-    idle = {event.get("uuid") for event in seen if event["type"] == "task-succeeded" and event.get("result") == "{}"}
-    # Other threads append meanwhile.
-    events[: len(seen)] = [event for event in seen if event.get("uuid") not in received & idle]
 
 
 class _Hearing:

@@ -78,6 +78,7 @@ class Leader(BackgroundThread):
         intake = Intake(
             *(runtime.partition, runtime.journal, runtime.apps),
             transaction=lease.transaction,
+            at_once=lease.at_once,
             wake=self._wake,
             export=runtime.export,
         )

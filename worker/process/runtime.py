@@ -35,6 +35,7 @@ from worker.pipeline.reminders import Reminders
 from worker.pipeline.spans import Export
 from worker.process import extras
 from worker.process.expanders import Expanders
+from worker.process.hand_over import HandOver
 from worker.providers import kinds
 from worker.providers.base import Context
 from worker.reports.history import Sampler
@@ -153,6 +154,10 @@ class Runtime:
     @once
     def expanders(self) -> Expanders:
         return Expanders()
+
+    @once
+    def hand_over(self) -> HandOver:
+        return HandOver()
 
     @once
     def fan_out(self) -> FanOut:

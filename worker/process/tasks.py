@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Final, ParamSpec, get_args
 
 import msgspec
@@ -29,6 +29,7 @@ from worker.process import broker
 from worker.process.celery_app import app
 from worker.process.expanders import Expanders
 from worker.process.runtime import Runtime, get_runtime
+from worker.process.task_events import shown
 from worker.process.task_result import Result, Work
 from worker.reports import acts
 from worker.reports.faults import sentence
@@ -47,6 +48,8 @@ EXPANDS: Final = 1.0
 TURN: Final = 0.1
 #: Wake-ups that may wait in a lane. Each serves all ready work, so more would only delay others.
 MOST: Final = 32
+#: Messages that a leader's own process expands without asking other workers to help: a piece of them takes some milliseconds.
+FEW: Final = 50
 #: Tries that a message's expansion has before it is dead-lettered.
 TRIES: Final = 3
 _PRUNE_SECONDS: Final = 60
@@ -89,13 +92,53 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
             raise Reject(type(fault).__name__, requeue=True) from fault
     work, expanders = Work(), runtime.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working():
-        if expanders.work(lambda: _fan_out(runtime, lane, work), EXPANDS):
+        if expanders.work(lambda: _fan_out(runtime, lane, work, wake_deliver), EXPANDS):
             _wake(fan_out, lane, 1, most=2 * MOST)
     return work.result(fan_out.request.id)
 
 
-def _fan_out(runtime: Runtime, lane: Lane, work: Work) -> bool:
-    """Adds to `work`. Returns whether there is more for this task."""
+def open_for(messages: int) -> None:
+    """What the leader calls with the number of messages that became ready.
+
+    A thread of this process expands a few at once, if one is idle; otherwise it wakes workers.
+    """
+    runtime = get_runtime()
+    if not runtime.hand_over.offer(partial(_handed_over, runtime)) or messages > FEW:
+        wake_fan_out(messages)
+
+
+@_when_engines_answer
+def _handed_over(runtime: Runtime) -> Result:
+    """Expands what is ready, and delivers a batch of it, as the tasks do. Another idle thread has the next batch.
+
+    It does not wait until fewer threads work: these may all be busy with a large channel.
+    """
+    own = 0
+
+    def wake(lane: Lane, batches: int) -> None:
+        nonlocal own
+        if lane == "urgent" and batches and not own:
+            own = 1
+            batches -= 1
+        while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, runtime)):
+            batches -= 1
+        wake_deliver(lane, batches)
+
+    with shown("carillon.fan_out", {"lane": "urgent"}) as work:
+        if runtime.expanders.work(lambda: _fan_out(runtime, "urgent", work, wake), EXPANDS):
+            _wake(fan_out, "urgent", 1, most=2 * MOST)
+    return _deliver_one(runtime) if own else {}
+
+
+@_when_engines_answer
+def _deliver_one(runtime: Runtime) -> Result:
+    with shown("carillon.deliver", {"lane": "urgent"}) as work:
+        runtime.delivery.deliver("urgent", wake_deliver, work.add)
+    return {}
+
+
+def _fan_out(runtime: Runtime, lane: Lane, work: Work, wake: Callable[[Lane, int], None]) -> bool:
+    """Adds to `work`. `wake` gets the batches that it made, by lane. Returns whether there is more for this task."""
     opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return False
@@ -109,7 +152,7 @@ def _fan_out(runtime: Runtime, lane: Lane, work: Work) -> bool:
         raise
     runtime.journal.give_back(lane, expanded.remaining)
     for of, n in expanded.batches.items():
-        wake_deliver(of, n)
+        wake(of, n)
     wake_fan_out(expanded.unfinished, "bulk")
     if lane == "urgent":
         more = more or expanded.freed > 0

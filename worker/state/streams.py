@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from producers.events import MAX_DOCUMENT
+from producers.events import FIELD, MAX_DOCUMENT
 from producers.wire import RESERVED
 from worker.core.errors import LeaseLost
 from worker.state.partition import Partition
@@ -21,6 +21,9 @@ _OCTETS: Final = 4 << 20
 #: Streams that one call asks about.
 _FIGURES: Final = 200
 _END: Final = "+"
+#: Entries of each stream that come with the news that there are some, whatever their size.
+_AT_ONCE: Final = 2
+_FIELD: Final = FIELD.encode()
 
 
 class RawEntry(NamedTuple):
@@ -132,11 +135,22 @@ class Streams:
             bool(more),
         )
 
-    def wait(self, after: Mapping[str, str], seconds: float) -> list[str]:
-        """Waits until one of the streams has an entry behind its id, at most so long; returns those that have."""
-        asked: dict[Any, Any] = dict(after)
-        found: Any = self._redis.xread(asked, count=1, block=max(1, int(seconds * 1000)))
-        return [stream.decode() for stream, _ in found]
+    def wait(self, after: Mapping[str, str], seconds: float) -> dict[str, Read]:
+        """Waits until one of the streams has an entry behind its id, at most so long.
+
+        Returns the first `_AT_ONCE` entries of those that have.
+        """
+        block, count = max(1, int(seconds * 1000)), ("COUNT", _AT_ONCE)
+        # With two words for the command the client keeps every field, also one that is there twice.
+        found: Any = self._redis.execute_command(  # type: ignore[no-untyped-call]
+            "XREAD BLOCK", block, *count, "STREAMS", *after, *after.values()
+        )
+        return {
+            stream.decode(): Read(
+                [_raw(id, fields) for id, fields in some], some[-1][0].decode(), len(some) == _AT_ONCE
+            )
+            for stream, some in found or ()
+        }
 
     def walk(self, after: str, head: str | None) -> Walked:
         """Moves entries of other apps than `head` from the inlet, after `after`, a bounded number a call. May raise LeaseLost."""
@@ -205,6 +219,17 @@ def pressure(partition: Partition) -> tuple[int, dict[str, int]] | None:
         return None
     apps = {name.decode(): int(n) for name, n in found.items() if name.decode() not in RESERVED}
     return int(found[b"redis_percent"]), apps
+
+
+def _raw(id: bytes, fields: Sequence[bytes]) -> RawEntry:
+    """An entry as read_stream.lua has it."""
+    documents = [value for name, value in zip(fields[::2], fields[1::2], strict=True) if name == _FIELD]
+    document = documents[-1] if documents else b""
+    size = len(document) if len(document) > MAX_DOCUMENT else None
+    fault = "" if size is None else _fault(b"%d" % size)
+    if len(documents) != 1:
+        fault, size = _fault(b"twice" if documents else b"none"), None
+    return RawEntry(id.decode(), document if len(document) <= MAX_DOCUMENT else document[:KEPT], fault, size)
 
 
 def _fault(answer: bytes) -> str:

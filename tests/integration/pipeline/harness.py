@@ -151,6 +151,7 @@ class Pipeline:
         self.intake = Intake(
             *(self.partition, self.journal, self.apps),
             transaction=self.lease.transaction,
+            at_once=self.lease.at_once,
             wake=self.woken.append,
             facts=facts,
             export=export,

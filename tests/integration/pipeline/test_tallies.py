@@ -241,6 +241,7 @@ def test_an_event_that_cannot_be_stored_is_counted_once(pipeline: Pipeline, monk
         raise KeyError
 
     pipeline.publish(*(message(id=f"e{n}") for n in range(3)))
+    monkeypatch.setattr("worker.pipeline.intake.plain_stretch.take", fail)
     monkeypatch.setattr("worker.pipeline.intake.messages.record", fail)
     pipeline.take()
     assert intake(pipeline) == {"demo": {"events.refused.message.new": 3}}

@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 from kombu.asynchronous.timer import Timer
 
-from worker.process.consumer import TaskEvents
+from worker.process.task_events import TaskEvents, shown
 
 
 class Producer:
@@ -76,3 +76,24 @@ def test_a_full_buffer_is_sent_without_tasks_that_found_nothing() -> None:
     tell(consumer, "idle", "task-received", "task-succeeded")
     tell(consumer, "busy", "task-received", "task-succeeded", result="{'put_off': 1}")
     assert producer.sent == [["task-received", "task-succeeded"]]
+
+
+def test_flower_hears_of_work_that_no_message_asked_for() -> None:
+    _, consumer, _ = started()
+    heard: list[dict[str, Any]] = consumer.event_dispatcher._group_buffer["task"]
+    with shown("carillon.fan_out", {"lane": "urgent"}) as work:
+        work.add("demo", None, {"jobs": 2})
+    assert [one["type"] for one in heard] == ["task-received", "task-started", "task-succeeded"]
+    assert len({one["uuid"] for one in heard}) == 1
+    assert (heard[0]["name"], heard[0]["kwargs"]) == ("carillon.fan_out", "{'lane': 'urgent'}")
+    assert (heard[2]["args"], heard[2]["result"]) == ("(demo)", "{'demo': {'jobs': 2}}")
+
+
+def test_flower_hears_nothing_of_work_that_found_nothing_or_of_a_worker_that_does_not_consume() -> None:
+    step, consumer, producer = started()
+    with shown("carillon.fan_out", {"lane": "urgent"}):
+        pass
+    step.stop(consumer)
+    with shown("carillon.fan_out", {"lane": "urgent"}) as work:
+        work.add("demo", None, {"jobs": 2})
+    assert producer.sent == []

@@ -1,0 +1,68 @@
+"""What a leader opened goes to an idle thread of its process, and to nobody where there is none."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.processes import PATIENCE, wait_until
+from worker.process.hand_over import HandOver
+
+
+@pytest.fixture
+def threads() -> Iterator[HandOver]:
+    made = HandOver(1)
+    made.start(lambda: True)
+    yield made
+    made.stop()
+
+
+def test_an_idle_thread_takes_the_work(threads: HandOver) -> None:
+    done = threading.Event()
+    wait_until(lambda: threads.offer(done.set))
+    assert done.wait(PATIENCE)
+
+
+def test_nobody_takes_what_is_offered_while_all_threads_work(threads: HandOver) -> None:
+    began, goes_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        goes_on.wait(PATIENCE)
+
+    wait_until(lambda: threads.offer(work))
+    assert began.wait(PATIENCE)
+    assert not threads.offer(done.set)
+    goes_on.set()
+    wait_until(lambda: threads.offer(done.set))
+    assert done.wait(PATIENCE)
+
+
+def test_one_idle_thread_takes_one_work_though_it_has_not_begun_yet() -> None:
+    threads, asked = HandOver(1), threading.Event()
+    threads.start(lambda: True)
+    wait_until(lambda: threads.offer(lambda: asked.wait(PATIENCE)))
+    assert [threads.offer(asked.set) for _ in range(3)] == [False] * 3
+    asked.set()
+    threads.stop()
+
+
+def test_work_that_fails_ends_no_thread(threads: HandOver, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise KeyError
+
+    wait_until(lambda: threads.offer(fail))
+    done = threading.Event()
+    wait_until(lambda: threads.offer(done.set))
+    assert done.wait(PATIENCE)
+    assert "what was handed over failed" in caplog.text
+
+
+def test_a_process_that_does_not_work_on_urgent_messages_takes_nothing() -> None:
+    threads = HandOver(1)
+    assert not threads.offer(print), "it has not started"
+    threads.start(lambda: False)
+    assert not threads.offer(print)
+    threads.stop()
+    threads.join(time.monotonic() + PATIENCE)

@@ -1,0 +1,78 @@
+"""Threads of a worker that take what its own leader opened, so that a message for few people needs no Celery message.
+
+They take it only while one of them has nothing to do; a wake-up of Celery's asks all workers for everything else. What a process
+had taken or was handed when it died is ready, or leased, like any other work, and the tick wakes workers for it.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+#: One expands while others wait for answers of providers.
+THREADS: Final = 4
+
+
+class HandOver:
+    """`most` threads. Nobody takes anything before `start`, or while `takes` says so."""
+
+    def __init__(self, most: int = THREADS) -> None:
+        self._most, self._takes = most, _nothing
+        self._changed = threading.Condition()
+        self._given: deque[Callable[[], object]] = deque()
+        self._idle = 0
+        self._stopped = False
+        self._threads: list[threading.Thread] = []
+
+    def start(self, takes: Callable[[], bool]) -> None:
+        """`takes`: whether this process works on urgent messages."""
+        self._takes, self._stopped = takes, False
+        for number in range(self._most):
+            thread = threading.Thread(target=self._run, name=f"carillon-hand-over-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def offer(self, work: Callable[[], object]) -> bool:
+        """Whether a thread takes the work at once."""
+        if not self._takes():
+            return False
+        with self._changed:
+            if self._stopped or len(self._given) >= self._idle:
+                return False
+            self._given.append(work)
+            self._changed.notify()
+        return True
+
+    def stop(self) -> None:
+        """Lets the threads finish what they have."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def join(self, ends: float) -> None:
+        """Waits for the threads, until this time of `time.monotonic()`."""
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
+
+    def _run(self) -> None:
+        while (work := self._next()) is not None:
+            try:
+                work()
+            except Exception:  # the tick wakes workers for what it left
+                log.exception("what was handed over failed")
+
+    def _next(self) -> Callable[[], object] | None:
+        with self._changed:
+            self._idle += 1
+            while not self._given and not self._stopped:
+                self._changed.wait()
+            self._idle -= 1
+            return self._given.popleft() if self._given else None
+
+
+def _nothing() -> bool:
+    return False
