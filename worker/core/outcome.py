@@ -14,6 +14,12 @@ LONGEST_QUOTA: Final = 900.0
 MAX_ATTEMPTS: Final = 10
 #: The reason for which a provider is stopped that refuses most tokens.
 MASS_REFUSAL: Final = "mass_refusal"
+#: The reason for which a way is stopped that has refused some tokens for a minute, and accepted nothing with its credential.
+UNPROVEN: Final = "refused_unproven"
+#: Seconds from the first guarded refusal of a device until its notification is sent again, and until its way is stopped if it has
+#: accepted nothing since.
+CONFIRM_SECONDS: Final = 5.0
+UNPROVEN_SECONDS: Final = 60.0
 #: Share of refused tokens above which the fault is ours, not the tokens'; see `guard`.
 GUARD_SHARE: Final = 0.20
 GUARD_MINIMUM: Final = 20
@@ -124,6 +130,22 @@ def within_life(outcome: Outcome, *, now: float, attempt: int, expires_at: float
     if outcome.spends_attempt and attempt >= MAX_ATTEMPTS:
         return Drop("too_many_attempts", cause=outcome.reason)
     return outcome
+
+
+def confirmed(outcome: Unregister | Drop, *, age: float, proven: bool, worked: bool) -> Outcome:
+    """What a guarded refusal comes to: it stands if its device is refused again after the way has accepted something else.
+
+    A wrong key, host, topic or project refuses good tokens as well, and so may a service for a moment. Therefore the notification
+    waits. `age`: seconds since the device's first refusal; `proven`: whether a push was accepted that was sent after that;
+    `worked`: whether one was accepted with this credential before. Where nothing else is sent, a minute of refusals is enough for
+    a credential that has worked. With one that has not, the way is stopped: its notifications wait for a person or for the end of
+    their lives.
+    """
+    if age >= (UNPROVEN_SECONDS if not proven else CONFIRM_SECONDS):
+        return outcome if proven or worked else OpenBreaker(UNPROVEN, "origin")
+    if age < CONFIRM_SECONDS:
+        return Retry(CONFIRM_SECONDS - age, outcome.reason)
+    return Retry(min(age, UNPROVEN_SECONDS - age) + 0.1, outcome.reason)
 
 
 def guard(refused: int, answered: int, in_a_row: int = 0) -> bool:

@@ -34,10 +34,6 @@ class DeferredRetirement:
     def defer(self, way: Way, refusals: Sequence[Refusal]) -> None:
         self._deferred.add(way, refusals, delay=SECONDS)
 
-    def known(self, way: Way) -> set[int]:
-        """Devices of this way whose retirement is deferred already: another refusal of one says nothing new."""
-        return self._deferred.known(way)
-
     def waiting(self) -> bool:
         """Whether any retirement is deferred."""
         return self._deferred.waiting()

@@ -3,35 +3,42 @@
 Answers are counted by device: a busy device says no more about its provider than any other.
 """
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import astuple
+from functools import lru_cache
 from typing import Any, Final
 
+from worker.core.batch import Job
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import PASSING, Look, Stopped, fault_reason, opens, probe_interval, probe_timeout
 from worker.core.model import Provider
 from worker.core.outcome import (
-    GUARD_MINIMUM,
+    CONFIRM_SECONDS,
     IN_A_ROW,
     MASS_REFUSAL,
+    UNPROVEN,
     Delivered,
     Drop,
     OpenBreaker,
     Retry,
     Unregister,
+    confirmed,
     guard,
     is_mass_unregister,
+    within_life,
 )
 from worker.core.way import Way, origin_in
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.insist import Insist
 from worker.providers.kinds import kind_of
-from worker.state.breaker import Answers, Breaker
+from worker.state.breaker import Answers, Breaker, FirstRefusal, Registration
 
 log = logging.getLogger(__name__)
 
 #: The outcome of a refused token while nothing proves that its provider works: the device stays.
-_UNPROVEN: Final = Drop("refused_unproven")
+_UNPROVEN: Final = Drop(UNPROVEN)
 
 
 class ProviderHealth:
@@ -92,27 +99,39 @@ class ProviderHealth:
         One that retires nobody stands unless the provider is at fault.
         """
         if run.is_delivered:
-            self._record(run, (), ())
+            self._record(run, (), {}, ())
             return
-        refused = self._first_refusals(run)
+        refused = self._guarded_refusals(run)
         gone = [
             i
             for i, o in enumerate(run.outcomes)
             if isinstance(o, Unregister) and not o.guarded and i not in run.unwritable
         ]
-        recent = self._record(run, refused, gone)
+        firsts = self._first_refusals(run, refused)
+        recent = self._record(run, refused, firsts, gone)
         if recent is None:
             return
         self._check_mass_unregister(run, gone, recent)
-        if refused and guard(recent.refused, recent.answered, recent.in_a_row):
-            # If most are refused, the provider is at fault, and the refused tokens may be good. Otherwise it works for many.
-            at_fault = recent.refused * 2 > recent.answered or recent.in_a_row >= IN_A_ROW
-            if at_fault:
-                run.set_outcome(refused, OpenBreaker(MASS_REFUSAL, "origin"))
-            else:
-                _spare(run, refused)
-        elif recent.answered < GUARD_MINIMUM:
+        guarded = guard(recent.refused, recent.answered, recent.in_a_row)
+        # If most are refused, the provider is at fault, and the refused tokens may be good. Otherwise it works for many.
+        if guarded and (recent.refused * 2 > recent.answered or recent.in_a_row >= IN_A_ROW):
+            run.set_outcome(refused, OpenBreaker(MASS_REFUSAL, "origin"))
+            return
+        self._confirm(run, refused, firsts)
+        if guarded:
             _spare(run, refused)
+
+    def _confirm(self, run: BatchRun, refused: Iterable[int], firsts: Mapping[Registration, FirstRefusal]) -> None:
+        """Refusals that are not confirmed yet are tried again. What the client refused to send stops no way."""
+        now = self._now()
+        for index in refused:
+            job, outcome = run.jobs[index], run.outcomes[index]
+            assert isinstance(outcome, Unregister | Drop)
+            first = firsts[_registration(job)]
+            found = confirmed(outcome, age=first.age, proven=first.proven, worked=first.worked)
+            if isinstance(found, OpenBreaker) and index in run.unwritable:
+                found = _UNPROVEN
+            run.outcomes[index] = within_life(found, now=now, attempt=job.attempt + 1, expires_at=run.expires_at(index))
 
     def stop_provider(self, run: BatchRun) -> None:
         """Stops the provider, or one origin, because its answers say so: until a person corrects it and a probe is accepted."""
@@ -131,7 +150,7 @@ class ProviderHealth:
             if reason == MASS_REFUSAL:
                 self._insist(self._deferred_retirement.cancel, way)
 
-    def _first_refusals(self, run: BatchRun) -> list[int]:
+    def _guarded_refusals(self, run: BatchRun) -> list[int]:
         """Jobs that were refused, maybe by the provider's fault. A refusal before it was proved to work does not count."""
         refused = [i for i, o in enumerate(run.outcomes) if isinstance(o, Unregister | Drop) and o.guarded]
         if not run.batch.refused:
@@ -140,18 +159,33 @@ class ProviderHealth:
         _spare(run, before.intersection(refused))
         return [index for index in refused if index not in before]
 
-    def _record(self, run: BatchRun, refused: Iterable[int], gone: Iterable[int]) -> Answers | None:
+    def _first_refusals(self, run: BatchRun, refused: Sequence[int]) -> dict[Registration, FirstRefusal]:
+        """What is known of the refused devices, by registration."""
+        found = list(dict.fromkeys(_registration(run.jobs[index]) for index in refused))
+        if not found:
+            return {}
+        firsts = self._insist(self._breaker.first_refusals, run.way, found, **self._proof(run))
+        return dict(zip(found, firsts, strict=True))
+
+    def _proof(self, run: BatchRun) -> dict[str, Any]:
+        """Seconds since the sending began, if anything was accepted, and the name of the credential."""
+        accepted = run.is_delivered or any(isinstance(run.outcomes[index], Delivered) for index in run.sent)
+        ago = max(0.0, self._now() - run.sent_at) if accepted else None
+        return {"ago": ago, "credential": _credential(run.provider.settings)}
+
+    def _record(
+        self, run: BatchRun, refused: Sequence[int], firsts: Mapping[Registration, FirstRefusal], gone: Iterable[int]
+    ) -> Answers | None:
         """Adds new answers to the recent ones of the way, and stops it if too many are faults; None if there was no answer.
 
-        Outcomes that an earlier try of the batch recorded were counted then.
+        Outcomes that an earlier try of the batch recorded were counted then. So were the refusals that are to be confirmed.
         """
-        refused = list(refused)
-        bad, away = run.devices(run.new(refused)), run.devices(run.new(gone))
-        well = run.devices(run.new(run.delivered()))
-        if bad:
-            bad -= self._insist(self._deferred_retirement.known, run.way)
+        bad = {run.jobs[index].device for index in refused if _is_news(run.jobs[index], firsts)}
+        away = run.devices(run.new(gone))
+        accepted = run.new(run.delivered())
+        well = run.devices(accepted)
         failed = run.devices([*run.throttled, *run.faults])
-        if not (refused or bad or away or well or failed):
+        if not (refused or away or well or failed):
             return None
         recent = self._insist(
             self._breaker.record,
@@ -163,7 +197,10 @@ class ProviderHealth:
             # Without any answer one fault explains the whole batch: the number of its jobs says nothing about the share.
             alive=run.answered or (False if run.faults else None),
             lasted=run.lasted,
+            **self._proof(run),
         )
+        if recent.unproven and accepted:
+            self._insist(self._breaker.accepted, run.way, {_registration(run.jobs[index]) for index in accepted})
         # A provider that answers only with a Retry-After gets no probe before that time.
         asked = run.retry_after > 0.0 and not run.answered
         if asked or (failed and _opens(recent, size=len(failed))):
@@ -191,6 +228,22 @@ class ProviderHealth:
                 extra=_where(run.provider, run.way)
                 | {"reason": reason, "causes": ", ".join(sorted({fault.reason for fault in faults})[:3])},
             )
+
+
+@lru_cache(maxsize=1024)
+def _credential(settings: Any) -> str:
+    """Names a provider's settings, and is another one after each change of them."""
+    return hashlib.blake2b(repr(astuple(settings)).encode(), digest_size=8).hexdigest()
+
+
+def _registration(job: Job) -> Registration:
+    return job.device, job.registered_at
+
+
+def _is_news(job: Job, firsts: Mapping[Registration, FirstRefusal]) -> bool:
+    """Whether its refusal was not counted yet; soon after the device's first one another says nothing new."""
+    age = firsts[_registration(job)].age
+    return not age or (age > CONFIRM_SECONDS and not job.attempt)
 
 
 def _spare(run: BatchRun, refused: Iterable[int]) -> None:

@@ -445,6 +445,7 @@ _OF_REASON: Final = {
     "access_token_refused": ("credential_refused", "the token endpoint refuses its service account"),
     "clock": ("provider_stopped", "its host calls fresh provider tokens expired"),
     "mass_refusal": ("provider_stopped", "it refuses most device tokens"),
+    "refused_unproven": ("provider_stopped", "it refuses device tokens and has accepted nothing with this key"),
 }
 
 

@@ -14,6 +14,12 @@ from worker.state.redis import there
 RECENT: Final = 400
 #: Seconds for which a stop is remembered: by then the outcomes that were decided before it are carried out.
 REMEMBERED: Final = 120
+#: Seconds for which the first refusal of a device is remembered.
+REMEMBERED_REFUSALS: Final = 86_400
+
+
+#: A device, and ms since the epoch of its registration: with another one it has another token.
+Registration = tuple[int, int]
 
 
 class Answers(NamedTuple):
@@ -28,6 +34,20 @@ class Answers(NamedTuple):
     lasted: float = 0.0
     #: Devices whose token was refused, with no other answer in between.
     in_a_row: int = 0
+    #: Whether any device was refused and has accepted nothing since.
+    unproven: bool = False
+
+
+class FirstRefusal(NamedTuple):
+    """Of a device whose token was refused: seconds since its first refusal (0.0: this is it), and whether the way works.
+
+    `proven`: a push was accepted that was sent after that refusal; `worked`: one was accepted with the same credential,
+    within a day.
+    """
+
+    age: float
+    proven: bool
+    worked: bool = False
 
 
 class Breaker:
@@ -98,15 +118,19 @@ class Breaker:
         failed: int = 0,
         alive: bool | None = None,
         lasted: float = 0.0,
+        ago: float | None = None,
+        credential: str = "",
     ) -> Answers:
         """Adds a batch's answers; returns the recent ones with them.
 
-        `alive`: whether anything of it was answered, None where nothing was sent; `lasted`: seconds that its sending took.
+        `alive`: whether anything of it was answered, None where nothing was sent; `lasted`: seconds that its sending took;
+        `ago`: seconds since the sending began, if anything was accepted; `credential`: names what it was sent with.
         """
         state = {True: 1, False: -1, None: 0}[alive]
-        all_answered, all_refused, all_gone, all_failed, row, over, in_a_row = self._scripts.answers(
+        all_answered, all_refused, all_gone, all_failed, row, over, in_a_row, unproven = self._scripts.answers(
             answers=self._keys.ANSWERS(way),
             refused_devices=self._keys.REFUSED(way),
+            first_refusals=self._keys.FIRST_REFUSALS(way),
             recent=RECENT,
             answered=answered,
             refused=len(refused),
@@ -114,9 +138,34 @@ class Breaker:
             failed=failed,
             state=state,
             lasted=lasted,
+            ago=-1 if ago is None else ago,
+            credential=credential,
             devices=list(islice(refused, IN_A_ROW)),
         )
-        return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000, in_a_row)
+        return Answers(all_answered, all_refused, all_gone, all_failed, row, over / 1000, in_a_row, bool(unproven))
+
+    def first_refusals(
+        self, way: Way, refused: Sequence[Registration], *, ago: float | None = None, credential: str = ""
+    ) -> list[FirstRefusal]:
+        """Notes that these were refused; the refusal may be a fault of ours. `ago` and `credential` as of `record`."""
+        *found, (worked,) = self._scripts.first_refusals(
+            answers=self._keys.ANSWERS(way),
+            first_refusals=self._keys.FIRST_REFUSALS(way),
+            ago=-1 if ago is None else ago,
+            credential=credential,
+            memory=REMEMBERED_REFUSALS,
+            devices=[_named(one) for one in refused],
+        )
+        return [FirstRefusal(age / 1000, bool(proven), bool(worked)) for age, proven in found]
+
+    def accepted(self, way: Way, accepted: Collection[Registration]) -> None:
+        """These accepted a push: earlier refusals of them were no fault of theirs."""
+        if accepted:
+            self._redis.zrem(self._keys.FIRST_REFUSALS(way), *map(_named, accepted))
+
+
+def _named(one: Registration) -> str:
+    return f"{one[0]}/{one[1]}"
 
 
 def _stopped(found: Mapping[bytes, bytes]) -> Stopped:

@@ -374,10 +374,14 @@ REFUSED: Final = Family(
     "refused:<way>", "set", "devices whose token was refused since any other answer", "delivery",
     "another answer, or a day", "devices refused in a row",
 )
+FIRST_REFUSALS: Final = Family(
+    "first_refusals:<way>", "zset", "<device>/<its registration, ms>, which was refused and may be well -> its first refusal",
+    "delivery", "the device accepts a push, or a day", "devices that were refused",
+)
 ANSWERS: Final = Family(
     "answers:<way>", "hash",
     "`answered`, `refused` (guarded refusals of a device token), `gone` (410), `failed`; of the batches in a row of which"
-    " nothing was answered `row` (how many), `since`, `last`",
+    " nothing was answered `row` (how many), `since`, `last`; `proved` (when what was accepted last was sent), `credential`",
     "delivery", "a day after the last, or the way is resumed", "ways",
 )
 DEFERRED_PROVIDERS: Final = Family(

@@ -11,7 +11,9 @@ from cryptography.fernet import Fernet
 from producers import events as ev
 from tests.integration.pipeline.keys import new_key
 from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
+from worker.core.outcome import CONFIRM_SECONDS
 from worker.core.rules import RULES, Rule
+from worker.core.way import way_in
 from worker.database.devices import Devices
 from worker.database.lease import Lease
 from worker.database.ledger import Ledger
@@ -329,7 +331,24 @@ class Pipeline:
                 self.redis.zadd(key, {device: at - seconds})
         for key in self.redis.scan_iter("carillon:quota:*"):
             self.redis.hincrbyfloat(key, "until", -seconds)
+        self._age_refusals(seconds)
         return self.journal.make_due_ready()
+
+    def _age_refusals(self, seconds: float) -> None:
+        for key in self.redis.scan_iter("carillon:first_refusals:*"):
+            for device, at in cast("Any", self.redis.zrange(key, 0, -1, withscores=True)):
+                self.redis.zadd(key, {device: at - seconds})
+        for key in self.redis.scan_iter("carillon:answers:*"):
+            if self.redis.hexists(key, "proved"):
+                self.redis.hincrbyfloat(key, "proved", -seconds)
+
+    def confirm(self) -> None:
+        """What was refused is sent again, after its way has accepted something else; who is refused then is retired."""
+        self.later(CONFIRM_SECONDS + 1.0)
+        for key in list(self.redis.scan_iter("carillon:first_refusals:*")):
+            self.breaker.record(way_in(key.removeprefix(b"carillon:first_refusals:")), answered=1, ago=0.0)
+        self.deliver()
+        self.retire_deferred()
 
     def account(self, event_id: str) -> dict[str, Any]:
         while self.ledger.flush(self.journal):

@@ -59,8 +59,9 @@ def test_a_batch_that_is_taken_up_again_is_counted_once_and_stays_guarded(pipeli
     for user in users[:5]:
         pipeline.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
     pipeline.publish(message())
-    pipeline.take()
-    pipeline.expand()
+    pipeline.run()
+    pipeline.later(6.0)
+    pipeline.breaker.record(pipeline.provider.id, answered=1, ago=0.0)
 
     def away(*_):
         raise Unavailable
@@ -73,7 +74,7 @@ def test_a_batch_that_is_taken_up_again_is_counted_once_and_stays_guarded(pipeli
             pipeline.later()
     pipeline.deliver()
     answers = pipeline.redis.hmget(f"carillon:answers:{pipeline.provider.id}", "answered", "refused", "gone")
-    assert [int(n) for n in answers] == [60, 5, 0]
+    assert [int(n) for n in answers] == [61, 5, 0]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +209,7 @@ def test_what_a_provider_answered_before_it_was_mended_is_forgotten(pipeline):
     pipeline.redis.delete(f"carillon:stopped:{pipeline.provider.id}:mass_refusal")  # two minutes pass
     pipeline.publish(message())
     pipeline.run()
+    pipeline.confirm()
     assert active(pipeline) == {"leia", *users} - {"u7"}
 
 
@@ -260,8 +262,10 @@ def test_a_device_that_is_refused_for_each_of_many_messages_says_no_more_than_on
         pipeline.fan_out.expand(pipeline.journal.take_messages("urgent", 11))
     pipeline.deliver()
     assert pipeline.breaker.stopped(pipeline.provider.id) is None
-    assert pipeline.retire_deferred() == 1
+    assert "han" in active(pipeline)
+    pipeline.confirm()
     assert "han" not in active(pipeline)
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
 
 
 def test_after_a_time_in_which_nobody_asked_a_refused_device_has_time_again(pipeline):
@@ -300,8 +304,10 @@ def test_many_bad_device_tokens_among_good_ones_stop_nobody_and_retire_nobody(pi
         pipeline.apns.answers[token(user)] = [Answer(400, "BadDeviceToken")]
     pipeline.publish(message(id="e1"), message(id="e2"))
     assert len(pipeline.run()) == 180
+    pipeline.confirm()
     assert active(pipeline) == {"leia", *users}
     assert pipeline.journal.backlog() == (0, 0)
+    assert pipeline.journal.counts("demo")["dropped.refused_unproven"] == 60
 
 
 def test_a_single_bad_device_token_among_good_ones_is_retired(pipeline):
@@ -310,16 +316,76 @@ def test_a_single_bad_device_token_among_good_ones_is_retired(pipeline):
     pipeline.apns.answers[token("u7")] = [Answer(400, "BadDeviceToken")]
     pipeline.publish(message())
     pipeline.run()
+    assert active(pipeline) == {"leia", *users}, "it is asked again"
+    pipeline.confirm()
     assert active(pipeline) == {"leia", *users} - {"u7"}
 
 
-def test_a_few_answers_prove_nothing_about_a_bad_token(pipeline):
+def test_a_good_token_that_is_refused_once_loses_nothing(pipeline):
+    """The mistake ended before it had refused enough to show."""
+    pipeline.member("general", "leia", "han")
+    pipeline.apns.answers[token("han")] = [Answer(400, "BadDeviceToken"), Answer(200)]
+    pipeline.publish(message())
+    pipeline.run()
+    pipeline.confirm()
+    assert active(pipeline) == {"leia", "han"}
+    assert pipeline.journal.counts("demo")["accepted"] == 1
+    assert pipeline.redis.exists(f"carillon:first_refusals:{pipeline.provider.id}") == 0
+
+
+def test_a_provider_that_accepts_nothing_proves_nothing_about_a_token(pipeline):
+    """A very small app with a wrong key: what it has to say waits for a person, and no device is retired."""
     pipeline.member("general", "leia", "han")
     pipeline.apns.answers[token("han")] = [Answer(400, "BadDeviceToken")]
     pipeline.publish(message())
     pipeline.run()
+    tries = 0
+    while not (stopped := pipeline.breaker.stopped(pipeline.provider.id)):
+        pipeline.later(10.0)
+        pipeline.deliver()
+        tries += 1
+    assert stopped.reason == "refused_unproven"
+    assert 6 <= tries <= 8, "a minute"
+    assert len(pipeline.apns.sent) < 10
+    assert pipeline.retire_deferred() == 0
     assert active(pipeline) == {"leia", "han"}
-    assert pipeline.journal.counts("demo")["dropped.refused_unproven"] == 1
+    assert pipeline.journal.backlog() == (1, 1)
+    pipeline.apns.answers[token("han")] = [Answer(200)]
+    pipeline.redis.delete(f"carillon:probe:{pipeline.provider.id}")
+    pipeline.later()
+    pipeline.deliver()
+    assert pipeline.journal.counts("demo")["accepted"] == 1
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
+
+
+def test_a_token_that_is_refused_for_a_minute_in_a_quiet_app_goes_if_its_key_has_worked(pipeline):
+    pipeline.member("general", "leia", "han", "luke")
+    pipeline.publish(message(id="e1"))
+    pipeline.run()
+    pipeline.apns.answers[token("han")] = [Answer(400, "BadDeviceToken")]
+    pipeline.publish(message(id="e2", recipients=["han"], seconds=1))
+    pipeline.run()
+    for _ in range(7):
+        pipeline.later(10.0)
+        pipeline.deliver()
+    pipeline.retire_deferred()
+    assert active(pipeline) == {"leia", "luke"}
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
+    assert pipeline.journal.backlog() == (0, 0)
+
+
+def test_a_token_that_is_refused_while_another_is_accepted_goes_though_the_app_is_small(pipeline):
+    pipeline.member("general", "leia", "han", "luke")
+    pipeline.apns.answers[token("han")] = [Answer(400, "BadDeviceToken")]
+    for n in range(2):
+        pipeline.publish(message(id=f"e{n}", seconds=n))
+        pipeline.run()
+        pipeline.later(6.0)
+        pipeline.deliver()
+    pipeline.retire_deferred()
+    assert active(pipeline) == {"leia", "luke"}
+    assert pipeline.breaker.stopped(pipeline.provider.id) is None
+    assert pipeline.journal.counts("demo")["accepted"] == 2
 
 
 def test_a_wake_up_too_many_finds_nothing(pipeline):

@@ -14,7 +14,7 @@ from worker.core.second_look import SecondLook
 from worker.core.way import MOST_ORIGINS, OTHER
 from worker.state import keys, reminders
 from worker.state import scripts as loader
-from worker.state.breaker import Breaker
+from worker.state.breaker import Breaker, FirstRefusal
 from worker.state.deferred import DeferredDevices
 from worker.state.fence import Fence
 from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, QueuedLook, Recorded, Taken
@@ -436,6 +436,22 @@ def test_answers_are_counted(redis: Redis) -> None:
     breaker = Breaker(untagged(redis))
     found = [breaker.record(1, answered=2, refused=[7], failed=1, alive=True) for _ in range(2)]
     assert [(one.answered, one.refused, one.failed) for one in found] == [(2, 1, 1), (4, 2, 2)]
+
+
+@runs("first_refusals")
+def test_a_refusal_is_noted_once(redis: Redis) -> None:
+    breaker = Breaker(untagged(redis))
+    assert breaker.first_refusals(1, [(7, 5)], credential="k") == [FirstRefusal(0.0, proven=False)]
+    redis.zincrby(keys.FIRST_REFUSALS(1), -10, "7/5")
+    breaker.record(1, answered=1, ago=20.0, credential="k")
+    [(age, proven, worked)] = breaker.first_refusals(1, [(7, 5)], credential="k")
+    assert 9.0 < age < 1000.0
+    assert (proven, worked) == (False, True)
+    breaker.record(1, answered=1, ago=0.0, credential="another")
+    [(_, proven, worked)] = breaker.first_refusals(1, [(7, 5)], credential="k")
+    assert (proven, worked) == (True, False)
+    breaker.accepted(1, {(7, 5)})
+    assert breaker.first_refusals(1, [(7, 5)], ago=0.0) == [FirstRefusal(0.0, proven=False, worked=True)]
 
 
 @runs("resume")

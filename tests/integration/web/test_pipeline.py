@@ -15,7 +15,7 @@ from worker.providers.web.client import WebClient
 from worker.providers.web.endpoint import SERVICES, host_of
 from worker.providers.web.settings import WebSettings
 from worker.providers.web.vapid import new_key_pair
-from worker.simulator import Answer, SimulatorThread
+from worker.simulator import Answer, Rule, Script, SimulatorThread
 from worker.simulator import WebSettings as SimulatorSettings
 from worker.simulator.web.subscriptions import Wish, make
 
@@ -129,7 +129,24 @@ def test_a_subscription_of_another_key_goes_where_most_are_well(pipeline: Pipeli
     publish(pipeline)
     pipeline.run()
     assert len(simulator.accepted) == 25
+    assert active(pipeline) == sorted([*browsers, "old"])
+    pipeline.confirm()
     assert active(pipeline) == sorted(browsers)
+
+
+@pytest.mark.parametrize("many", [pytest.param(n, id=f"{n} browsers") for n in (1, 3, 11)])
+def test_a_push_service_that_calls_our_key_wrong_for_a_moment_costs_no_browser_and_no_push(
+    pipeline: Pipeline, simulator: SimulatorThread, many: int
+) -> None:
+    browsers = {f"user{n:02}": subscription("google", n) for n in range(many)}
+    register(pipeline, browsers)
+    simulator.set_script(Script(rules=(Rule(answer=Answer("VapidKeyMismatch")),)))
+    publish(pipeline)
+    pipeline.run()
+    simulator.set_script(Script())
+    pipeline.confirm()
+    assert active(pipeline) == sorted(browsers)
+    assert len(simulator.accepted) == many
 
 
 def test_a_wrong_key_of_ours_retires_nobody(pipeline: Pipeline, simulator: SimulatorThread) -> None:

@@ -245,6 +245,7 @@ def test_410_retires_the_batch_s_devices_while_the_webhook_is_known_to_be_well(p
     receiver.says(410)
     pipeline.publish(message(id="e2", recipients=["u1"]))
     pipeline.run()
+    pipeline.confirm()
     assert "u1" not in active(pipeline)
     assert len(active(pipeline)) == 30
 

@@ -8,7 +8,7 @@ from worker.core.breaker import Stopped
 from worker.core.model import AppSettings, Provider
 from worker.pipeline.insist import Insist
 from worker.providers.apns.settings import ApnsSettings, Key
-from worker.state.breaker import Answers
+from worker.state.breaker import Answers, FirstRefusal
 
 NOW = 1_800_000_000.0
 
@@ -63,7 +63,22 @@ def fake(**answers: Any) -> Any:
 
 def breaker(recent: Answers | None = None, **answers: Any) -> Any:
     """Which has these recent answers, of a provider that is well where nothing is said."""
-    return fake(**{"record": recent or Answers(1000, 0), "stop": True, "was_stopped_recently": False} | answers)
+    given = {
+        "record": recent or Answers(1000, 0),
+        "first_refusals": firsts(),
+        "stop": True,
+        "was_stopped_recently": False,
+    }
+    return fake(**given | answers)
+
+
+def firsts(age: float = 0.0, *, proven: bool = False, worked: bool = False) -> Any:
+    """Says the same of every refused device."""
+
+    def of(_way: Any, refused: Any, **_proof: Any) -> list[FirstRefusal]:
+        return [FirstRefusal(age, proven, worked) for _ in refused]
+
+    return of
 
 
 def insist() -> Insist:

@@ -1,13 +1,15 @@
 """What a batch's answers say of its provider, decided without an engine."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from tests.unit.pipeline.runs import NOW, breaker, fake, insist, job, new_run, stopped
+from tests.unit.pipeline.runs import NOW, breaker, fake, firsts, insist, job, new_run, sending, stopped
 from worker.core.breaker import Look
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, Unregister
-from worker.pipeline.provider_health import ProviderHealth
+from worker.pipeline.provider_health import ProviderHealth, _credential
+from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state.breaker import Answers
 
 GONE = Unregister("Unregistered", 5)
@@ -18,22 +20,82 @@ LOST = Retry(1.0, "no connection", "origin", spends_attempt=False)
 
 
 def new_health(breaker: Any, deferred: Any = None) -> ProviderHealth:
-    return ProviderHealth(breaker, deferred or fake(known=set()), insist(), timeout=10.0, name=str, now=lambda: NOW)
+    return ProviderHealth(breaker, deferred or fake(), insist(), timeout=10.0, name=str, now=lambda: NOW)
 
 
 def judged(recent: Answers, *outcomes: Any, **fields: Any) -> list[Any]:
-    """The outcomes once they are judged by so many recent answers."""
+    """The outcomes of devices that are refused again, once they are judged by so many recent answers."""
     run = new_run(*(job(n) for n in range(len(outcomes))), **fields)
     run.outcomes = list(outcomes)
-    new_health(breaker(recent)).judge_answers(run)
+    new_health(breaker(recent, first_refusals=firsts(6.0, proven=True))).judge_answers(run)
     return run.outcomes
+
+
+@pytest.mark.parametrize("outcome", [REFUSED, GUARDED_DROP])
+@pytest.mark.parametrize(
+    ("age", "proven", "worked", "found"),
+    [
+        pytest.param(0.0, False, True, Retry(5.0, "…"), id="its first refusal"),
+        pytest.param(2.0, True, True, Retry(3.0, "…"), id="too soon to know, whatever was accepted"),
+        pytest.param(6.0, False, True, Retry(6.1, "…"), id="nothing was accepted since"),
+        pytest.param(6.0, True, False, "…", id="refused again, and something else was accepted"),
+        pytest.param(50.0, False, True, Retry(10.1, "…"), id="nothing for nearly a minute"),
+        pytest.param(60.0, False, False, OpenBreaker("refused_unproven", "origin"), id="nothing for a minute"),
+        pytest.param(60.0, False, True, "…", id="the same, with a credential that has worked before"),
+        pytest.param(4000.0, True, False, "…", id="refused again long after"),
+    ],
+)
+def test_a_refusal_stands_once_the_device_is_refused_again_and_its_way_works(outcome, age, proven, worked, found):
+    run = new_run(job(1))
+    run.outcomes = [outcome]
+    new_health(breaker(Answers(3, 1), first_refusals=firsts(age, proven=proven, worked=worked))).judge_answers(run)
+    if isinstance(found, Retry):
+        assert run.outcomes == [replace(found, reason=outcome.reason)]
+    else:
+        assert run.outcomes == [outcome if found == "…" else found]
+
+
+def test_what_would_be_confirmed_after_its_life_is_dropped_and_its_device_stays():
+    run = new_run(job(1), sendings=[sending(expires_at=int(NOW) + 4)])
+    run.outcomes = [REFUSED]
+    new_health(breaker(Answers(1000, 1))).judge_answers(run)
+    assert run.outcomes == [Drop("expired", cause="BadDeviceToken")]
+
+
+def test_what_the_client_refuses_to_send_stops_no_way():
+    run = new_run(job(1), unwritable={0})
+    run.outcomes = [REFUSED]
+    new_health(breaker(Answers(0, 0), first_refusals=firsts(100.0))).judge_answers(run)
+    assert run.outcomes == [UNPROVEN]
+
+
+def test_a_device_that_accepts_is_not_known_as_refused_any_more():
+    health_breaker, run = breaker(Answers(10, 0, unproven=True)), new_run(job(7, registered_at=5), job(8))
+    run.outcomes = [DELIVERED, GONE]
+    new_health(health_breaker).judge_answers(run)
+    assert health_breaker.made[-1] == ("accepted", (1, {(7, 5)}))
+
+
+def test_what_was_accepted_proves_the_way_as_of_when_it_was_sent():
+    health_breaker, run = breaker(), new_run(job(1), job(2), sent={0, 1}, sent_at=NOW - 3.0)
+    run.outcomes = [DELIVERED, REFUSED]
+    new_health(health_breaker).judge_answers(run)
+    [(_, (way, refused, ago, credential)), (_, recorded)] = health_breaker.made
+    assert (way, refused, ago) == (1, [(2, 1)], 3.0)
+    assert recorded[-2:] == (3.0, credential)
+
+
+def test_a_credential_has_another_name_after_each_change():
+    names = {_credential(ApnsSettings(topic, Key("T", "K", pem))) for topic in ("a", "b") for pem in ("1", "2")}
+    assert len(names) == 4
+    assert _credential(ApnsSettings("a", Key("T", "K", "1"))) in names
 
 
 @pytest.mark.parametrize(
     ("recent", "outcome"),
     [
         pytest.param(Answers(1000, 3), REFUSED, id="a provider that is well: the token is bad"),
-        pytest.param(Answers(19, 1), UNPROVEN, id="too few answers to know"),
+        pytest.param(Answers(19, 1), REFUSED, id="one that has little to do"),
         pytest.param(Answers(100, 30), UNPROVEN, id="it refuses many and takes most"),
         pytest.param(Answers(100, 60), OpenBreaker("mass_refusal", "origin"), id="it refuses most"),
         pytest.param(Answers(1000, 12, in_a_row=12), OpenBreaker("mass_refusal", "origin"), id="many in a row"),
@@ -108,12 +170,21 @@ def test_answers_are_counted_by_device():
     assert answered == 2
 
 
-def test_a_device_whose_refusal_is_known_says_nothing_new():
-    health_breaker, run = breaker(), new_run(job(1), job(2))
-    run.outcomes = [REFUSED, REFUSED]
-    new_health(health_breaker, fake(known={1})).judge_answers(run)
-    [(_, (_, answered, refused, *_))] = health_breaker.made
-    assert (answered, refused) == (1, {2})
+@pytest.mark.parametrize(
+    ("age", "attempt", "counted"),
+    [
+        pytest.param(0.0, 0, True, id="its first"),
+        pytest.param(3.0, 0, False, id="another message just after"),
+        pytest.param(6.0, 1, False, id="the same message again"),
+        pytest.param(60.0, 0, True, id="another message later"),
+    ],
+)
+def test_a_refusal_counts_unless_it_says_nothing_new(age, attempt, counted):
+    health_breaker, run = breaker(first_refusals=firsts(age)), new_run(job(1, attempt=attempt))
+    run.outcomes = [REFUSED]
+    new_health(health_breaker).judge_answers(run)
+    [_, (_, (_, answered, refused, *_))] = health_breaker.made
+    assert (answered, refused) == (int(counted), {1} if counted else set())
 
 
 def test_faults_in_a_row_stop_the_provider_and_are_named(caplog):

@@ -1,10 +1,11 @@
 -- Adds a batch's answers to the recent ones of its way. `state`: 1 something was answered, -1 nothing was and there were faults,
 -- 0 neither. `lasted`: seconds that the batch took. Of more than `recent` answers the shares are kept and half of that number, so that
--- what was long ago weighs ever less, and a flood can not hide what begins now.
--- KEYS: answers, refused_devices
--- ARGV: recent: number, answered, refused, gone, failed, state, lasted: number, devices [device]
--- Returns: the totals {answered, refused, gone, failed}, the batches in a row that got no answer, over how many ms they failed, and
---   how many devices refused in a row.
+-- what was long ago weighs ever less, and a flood can not hide what begins now. `ago` and `credential` as of
+-- first_refusals.lua.
+-- KEYS: answers, refused_devices, first_refusals
+-- ARGV: recent: number, answered, refused, gone, failed, state, lasted: number, ago: number, credential, devices [device]
+-- Returns: the totals {answered, refused, gone, failed}, the batches in a row that got no answer, over how many ms they failed,
+--   how many devices refused in a row, and 1 where any device was refused and has accepted nothing since.
 -- Twice: counts twice.
 local seen = {
   redis.call('HINCRBY', answers, 'answered', answered),
@@ -37,5 +38,9 @@ if refused ~= '0' and answered == refused then
 elseif answered ~= '0' then
   redis.call('DEL', refused_devices)
 end
+if ago >= 0 then
+  local proved = math.max(now() - ago, tonumber(redis.call('HGET', answers, 'proved') or '0'))
+  redis.call('HSET', answers, 'proved', string.format('%.3f', proved), 'credential', credential)
+end
 redis.call('EXPIRE', answers, 86400)
-return {seen[1], seen[2], seen[3], seen[4], row, over, in_a_row}
+return {seen[1], seen[2], seen[3], seen[4], row, over, in_a_row, redis.call('EXISTS', first_refusals)}
