@@ -3,20 +3,24 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+import typer
 
 from config import zones
 from worker.cli._app_settings import with_settings
 from worker.cli._asking import Asker
 from worker.cli._events import outcomes
+from worker.cli._faults import fail
 from worker.cli._groups import group
-from worker.cli._options import AppName, Json
+from worker.cli._options import AppName, Json, duration
 from worker.cli._session import Row, about, app_named, providers_of, refuse, say, session, table
 from worker.core.model import AppSettings, changed, listed
 from worker.core.quiet import always_quiet
+from worker.database import delete_app
 from worker.facts.quiet import DEVICE, check_zone, default_of
+from worker.pipeline.forgetting import DeletedApp, delete_app_data, give_work_up, in_use
 from worker.process.by_hand import by_hand
 from worker.process.host import at_terminal
 from worker.process.runtime import Runtime
@@ -106,6 +110,50 @@ def show(name: AppName, as_json: Json = False) -> None:
             ],
         }
     say(shown, _text(shown), as_json=as_json)
+
+
+@app.command(epilog="Example: carillon app delete chat --yes")
+def delete(
+    name: AppName,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while messages of it come or wait; these are lost.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Annotated[float, duration(0, 600, "Seconds to wait until workers have given up what they had of it.")] = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Delete an app with everything that is stored of it: settings, providers, devices, messages, counters, keys in Redis.
+
+    It is refused while messages of it come or wait. If it is interrupted, run it again.
+    """
+    with session() as runtime:
+        known = name in runtime.registry.apps()
+        with runtime.pool.connection() as db:
+            if not known and not delete_app.is_there(db, name):
+                refuse(f"no app {name!r}, and nothing is left of one")
+        why = in_use(runtime.keyspace, runtime.pool, name) if known and not force else None
+        if why is not None:
+            refuse(f"app {name!r} is in use: {why}. Stop publishing for it, or say --force")
+        if not yes:
+            if not at_terminal(sys.stdin):
+                refuse("--yes: needed where nobody can be asked")
+            typer.confirm(f"Delete app {name!r} with its devices and everything else?", abort=True, err=True)
+        with by_hand(runtime) as hand:
+            hand.delete_app(name)
+        with runtime.pool.connection() as db:
+            providers = delete_app.providers_before(db, name)
+        given_up = give_work_up(runtime.keyspace, runtime.pool, name, wait)
+        found = delete_app_data(runtime.pool, runtime.keyspace.of_app(name), name, providers)
+    say({"app": name, "given_up": given_up, **found._asdict()}, _deleted(name, found), as_json=as_json)
+    if not given_up:
+        fail("some of its work still waits for a worker: start one, and run the command again")
+
+
+def _deleted(name: str, found: DeletedApp) -> str:
+    lines = [f"app {name!r} is deleted"]
+    lines += [f"  {table}: {n:,}" for table, n in found.postgres.items()]
+    lines += [f"  {family} (Redis): {n:,}" for family, n in found.redis.items()]
+    return "\n".join(lines)
 
 
 def _text(shown: Row) -> str:

@@ -70,3 +70,12 @@ def is_of(event: str, user: str) -> bool:
     """Whether an event's id is that of a digest, a reminder, or a number on an icon of this user alone."""
     form = rf"(?:digest|badge):{re.escape(user)}:\d+|reminder:{re.escape(user)}:[0-9a-f]+:\d+"
     return re.fullmatch(form, event) is not None
+
+
+def app_of(document: bytes) -> str | None:
+    """The app that a document names; None: none, or it is no JSON."""
+    try:
+        found = json.loads(document)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("app") if isinstance(found, dict) else None

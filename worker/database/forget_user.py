@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from psycopg.types.json import Jsonb
 
-from worker.core.forgetting import FORGOTTEN, is_of, names, spellings, without
+from worker.core.forgetting import FORGOTTEN, app_of, is_of, names, spellings, without
 from worker.database import locks
 from worker.database.postgres import Connection, Pool
 
@@ -214,7 +214,7 @@ def _outbox(pool: Pool, of: Of, _: Deleted) -> Iterator[tuple[str, int]]:
             " AND (strpos(event, %(spelled)s) > 0 OR strpos(event, %(escaped)s) > 0)",
             _values(of),
         ).fetchall()
-        gone = [id for id, event in rows if names(event.encode(), of.user) and _app_of(event) in (None, of.app)]
+        gone = [id for id, event in rows if names(event.encode(), of.user) and app_of(event.encode()) in (None, of.app)]
         db.execute("DELETE FROM carillon.outbox WHERE id = ANY(%s)", (gone,))
         yield "outbox", len(gone)
 
@@ -268,11 +268,3 @@ def _values(of: Of) -> dict[str, Any]:
 
 def _like(text: str) -> str:
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _app_of(event: str) -> str | None:
-    try:
-        found = json.loads(event)
-    except ValueError:
-        return None
-    return found.get("app") if isinstance(found, dict) else None

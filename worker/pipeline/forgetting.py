@@ -1,11 +1,22 @@
-"""Forgets a user: what Postgres and Redis have of them."""
+"""Forgets a user, and deletes an app: what Postgres and Redis have of them."""
 
-from typing import NamedTuple
+import time
+from collections.abc import Collection
+from typing import Final, NamedTuple
 
+from worker.database import cursors, delete_app
 from worker.database import forget_user as rows
 from worker.database.postgres import Pool
+from worker.state import backlog
+from worker.state import delete_app as of_app
 from worker.state import forget_user as members
-from worker.state.partition import Partition
+from worker.state.backlog import Waiting
+from worker.state.journal import Journal
+from worker.state.partition import Keyspace, Partition
+
+#: Minutes without a message after which an app counts as one that takes no events, and seconds between two looks at what waits.
+QUIET: Final = 10
+_PAUSE: Final = 0.25
 
 
 class Forgotten(NamedTuple):
@@ -21,3 +32,60 @@ def forget_user(pool: Pool, partition: Partition, app: str, user: str, *, dry: b
     of_rows = rows.forget(pool, rows.Of(app, user, dry), lambda ids: members.forget_badges(partition, app, ids))
     of_keys = members.forget(partition, app, user, dry=dry)
     return Forgotten(of_rows, of_keys, members.on_streams(partition, app, user))
+
+
+class DeletedApp(NamedTuple):
+    """Rows of Postgres by their table, keys and members of Redis by their family."""
+
+    postgres: dict[str, int]
+    redis: dict[str, int]
+
+
+def in_use(keyspace: Keyspace, pool: Pool, app: str) -> str | None:
+    """A sentence that says why the app is in use; None: nothing of it waits, and no message came within minutes."""
+    waiting = waits(keyspace, pool, app)
+    if waiting:
+        return f"{sum(one.messages + one.batches for one in waiting):,} messages and batches of it wait"
+    with pool.connection() as db:
+        if delete_app.had_messages(db, app, QUIET):
+            return f"it had messages within the last {QUIET} minutes"
+    return None
+
+
+def waits(keyspace: Keyspace, pool: Pool, app: str) -> list[Waiting]:
+    """What waits of an app anywhere."""
+    with pool.connection() as db:
+        taken = cursors.taken(db)
+    return [one for one in backlog.read(keyspace, taken).waiting if one.app == app]
+
+
+def give_work_up(keyspace: Keyspace, pool: Pool, app: str, seconds: float) -> bool:
+    """Waits until workers have given up what they had of an app that they know no more. Whether they have."""
+    partition, ends = keyspace.of_app(app), time.monotonic() + seconds
+    seen = min(ends, time.monotonic() + of_app.SEEN)
+    while of_app.is_known(partition, app) and time.monotonic() < seen:
+        time.sleep(_PAUSE)
+    partition.redis.unlink(partition.names.stream_for(app))
+    of_app.give_up(Journal(partition, lease=0.0), partition, app)
+    while waits(keyspace, pool, app):
+        if time.monotonic() > ends:
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
+def delete_app_data(pool: Pool, partition: Partition, app: str, providers: Collection[int]) -> DeletedApp:
+    """Deletes everything but the settings, which are gone. A call that ended in the middle is gone on with by the next."""
+    found = DeletedApp({}, {})
+    for _ in range(2):  # what a worker had in its hands when the first began
+        stream = partition.names.stream_for(app)
+        _add(
+            found.postgres, delete_app.delete(pool, app, stream, lambda ids: members.forget_badges(partition, app, ids))
+        )
+        _add(found.redis, of_app.delete(partition, app, providers))
+    return found
+
+
+def _add(to: dict[str, int], more: dict[str, int]) -> None:
+    for what, n in more.items():
+        to[what] = to.get(what, 0) + n

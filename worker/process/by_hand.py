@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from worker.core.model import AppSettings, Provider, listed
+from worker.database import delete_app
 from worker.database.postgres import Connection, transaction
 from worker.process.runtime import Runtime
 from worker.providers import kinds
@@ -53,6 +54,11 @@ class Hand:
         if made:
             self.record("app created", app=app.name, detail=changes({}, _differing(AppSettings(app.name), app)))
         return made
+
+    def delete_app(self, app: str) -> None:
+        """Deletes an app's settings, providers and templates: from now on no worker knows it."""
+        providers = delete_app.delete_settings(self._db, app)
+        self.record("app deleted", app=app, detail={"providers": providers})
 
     def change_app(self, before: AppSettings, after: AppSettings) -> None:
         """Changes an app's settings."""

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 Name = Literal[
     "app created",
     "app changed",
+    "app deleted",
     "provider stored",
     "provider removed",
     "provider paused",

@@ -31,12 +31,14 @@ from worker.reports.acts import By, this_user
 READS, RUNS, ELSEWHERE = "changes nothing", "runs a part of the system", "has a system of its own"
 COMMANDS: dict[str, str | tuple[str, ...]] = {
     "app create": ("app created",),
+    "app delete": ("app deleted",),
     "app list": READS,
     "app set": ("app changed",),
     "app show": READS,
     "audit": READS,
     "backlog": READS,
     "beat": RUNS,
+    "bench": ELSEWHERE,
     "broadcast create": ("broadcast channel created",),
     "broadcast delete": ("broadcast channel deleted",),
     "broadcast list": READS,
@@ -276,6 +278,8 @@ def rows(cli: Cli) -> list[Any]:
 
 
 def _system(scene: Scene, _directory: Path) -> None:
+    scene.cli.ok("app", "create", "old")
+    assert scene.leaves("app delete", "old", "--yes")["detail"] == {"providers": []}
     assert scene.leaves("secrets rotate")["detail"]["credentials"] >= 3
     fleet = scene.leaves("fleet", "--take-over")
     assert fleet["detail"] == {"before": {"fleet": ""}, "after": {"fleet": ""}}

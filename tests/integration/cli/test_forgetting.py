@@ -1,4 +1,4 @@
-"""`carillon user forget`, as a person types it. What it deletes is in tests/integration/stores/test_forget_user.py."""
+"""`carillon user forget` and `carillon app delete`, as a person types them."""
 
 import json
 
@@ -22,3 +22,23 @@ def test_the_command_says_what_it_deleted(cli: Cli) -> None:
     assert {act["act"] for act in cli.json("audit")} >= {"user forgotten"}
     assert USER not in json.dumps(cli.json("audit"))
     assert "no app 'never'" in cli.refused("user", "forget", "never", USER)
+
+
+def test_an_app_is_deleted_and_deleted_once_more_if_that_was_interrupted(cli: Cli) -> None:
+    cli.ok("app", "create", APP)
+    pool = open_pool(cli.postgres_url, size=1)
+    with pool.connection() as db:
+        db.execute(
+            "INSERT INTO carillon.messages (app, event_id, position, message_id, channel, sender)"
+            " VALUES (%s, 'e', 1, 'm', 'c', 'x')",
+            (APP,),
+        )
+        assert "it had messages within the last 10 minutes" in cli.refused("app", "delete", APP, "--yes")
+        assert "--yes: needed" in cli.refused("app", "delete", APP, "--force")
+        found = cli.json("app", "delete", APP, "--force", "--yes")
+        assert found["given_up"] and found["postgres"]["messages"] == 1
+        assert "nothing is left of one" in cli.refused("app", "delete", APP, "--yes")
+        db.execute("INSERT INTO carillon.channels (app, id) VALUES (%s, 'c')", (APP,))
+    pool.close()
+    assert "channels: 1" in cli.ok("app", "delete", APP, "--yes")
+    assert [act["act"] for act in cli.json("audit", "--app", APP)] == ["app deleted", "app deleted", "app created"]
