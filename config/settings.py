@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from config.broker import QueueType, fault_of_broker
-from producers.urls import FOLLOWED, fault_of_postgres, fault_of_redis
+from producers.urls import fault_of_postgres, fault_of_redis
 
 PREFIX: Final = "CARILLON_"
 
@@ -84,14 +84,7 @@ def _function(value: str) -> str:
     return value
 
 
-def _fault_of_redis(url: str) -> str | None:
-    several = url.startswith(FOLLOWED)
-    return fault_of_redis(url) or (
-        "workers need one primary; publishers alone follow several servers" if several else None
-    )
-
-
-RedisUrl = Annotated[str, _url(_fault_of_redis)]
+RedisUrl = Annotated[str, _url(fault_of_redis)]
 BrokerUrl = Annotated[str, _url(fault_of_broker)]
 PostgresUrl = Annotated[str, _url(fault_of_postgres)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy)]

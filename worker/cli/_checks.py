@@ -33,7 +33,7 @@ from worker.reports.faults import sentence
 from worker.reports.reading import read
 from worker.reports.snapshot import Snapshot
 from worker.state.partition import Fleet, Keyspace
-from worker.state.redis import over_network, unfit
+from worker.state.redis import connect, unfit
 
 #: What asking an engine may end with.
 FAULTS: Final = (redis.RedisError, psycopg.Error, KombuError, OperationalError, ssl.SSLError, OSError)
@@ -231,10 +231,8 @@ def _connect(url: str, timeout: float) -> Any:
 
 
 def _client(url: str, timeout: float) -> redis.Redis:
-    """Asks once, and waits `timeout` seconds at most. Uses RESP2, as the workers do."""
-    return redis.Redis.from_url(
-        url, protocol=2, socket_timeout=timeout, **over_network(url, socket_connect_timeout=timeout)
-    )
+    """As the workers', but it asks once, and waits `timeout` seconds at most."""
+    return connect(url, timeout=timeout, retries=0)
 
 
 def _ask_redis(client: redis.Redis) -> tuple[str, bool]:

@@ -11,8 +11,10 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from producers import link
+from producers.topology import NO_CLUSTER
+from producers.urls import FOLLOWED
 from worker.core.errors import UnfitError
-from worker.state import keys
+from worker.state import keys, servers
 
 log = logging.getLogger(__name__)
 
@@ -25,19 +27,22 @@ Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis
 Unavailable = (*Away, redis.OutOfMemoryError)
 
 
-def connect(url: str, *, timeout: float = 10, retries: int = 2) -> Redis:
+def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | None = None) -> Redis:
     """A thread-safe client. Quick retries bridge a restart; a longer absence is the caller's to wait for.
 
-    `timeout`: seconds to wait for an answer.
+    `timeout`: seconds to wait for an answer. `slot_key`: with a cluster the client is for keys of this one's slot alone; without
+    it each command goes to the node that has its key, and a command for many keys or a pipeline is taken apart.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
         **over_network(url, socket_connect_timeout=min(5, timeout), socket_keepalive=True),
-        health_check_interval=15,
-        protocol=2,
-        retry=Retry(ExponentialBackoff(base=0.05, cap=0.5), retries),
-    )
+        "health_check_interval": 15,
+        "protocol": 2,
+        "retry": Retry(ExponentialBackoff(base=0.05, cap=0.5), retries),
+    }
+    if url.startswith(FOLLOWED):
+        return servers.connect(url, slot_key, None, options, retries=retries)
+    return redis.Redis.from_url(url, **options)
 
 
 def over_network(url: str, **options: Any) -> dict[str, Any]:
@@ -114,11 +119,16 @@ def unfit(client: Redis) -> str | None:
         return _of_connection(str(fault))
     except redis.RedisError:
         return None
-    return link.unfit(hello) or _of_version(hello)
+    found = link.unfit(hello)
+    if found == link.CLUSTER and servers.spread(client):
+        found = None
+    return found or _of_version(hello)
 
 
 def _of_connection(text: str) -> str | None:
     """What keeps every connection from being made, as the server says it."""
+    if text == NO_CLUSTER:
+        return text
     if "index is out of range" in text:
         return "this Redis has no database of that number: see the end of CARILLON_REDIS_URL"
     if not text.lower().startswith("unknown command"):
@@ -144,6 +154,8 @@ def _lacking(client: Redis) -> str | None:
     try:
         script = client.script_load("return redis.call('EXISTS', KEYS[1])")
         client.evalsha(script, 1, f"{keys.PREFIX}leader")
+        if servers.spread(client):  # Celery's broker is another server
+            return None
         with client.pubsub() as channel:  # type: ignore[no-untyped-call]
             channel.subscribe(f"{keys.PREFIX}/{database}.celery.pidbox")
             channel.get_message(timeout=5)

@@ -1,0 +1,51 @@
+"""The slot that a command of a client for any slot goes to."""
+
+from typing import Any
+
+import pytest
+
+from producers.topology import slot_of
+from worker.state import servers
+from worker.state.redis import connect
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        pytest.param(("GET", "a"), b"a", id="text"),
+        pytest.param(("set", b"a", 1), b"a", id="octets"),
+        pytest.param(("EVALSHA", "sha", 2, "a", "b", "c"), b"a", id="a script"),
+        pytest.param(("XREAD", "COUNT", 5, b"STREAMS", "a", "0"), b"a", id="a stream"),
+        pytest.param(("XREADGROUP", "GROUP", "g", "c", b"STREAMS", "a", ">"), b"a", id="a group of a stream"),
+        pytest.param(("XINFO STREAM", "a"), b"a", id="two words"),
+        pytest.param(("EVAL", "return 1", 0, "a"), None, id="a script without keys"),
+        pytest.param(("CONFIG GET", "a"), None, id="no key"),
+        pytest.param(("PING",), None, id="nothing"),
+    ],
+)
+def test_a_command_goes_to_the_slot_of_its_first_key(command: tuple[Any, ...], key: bytes | None) -> None:
+    assert servers._slot(command) == (0 if key is None else slot_of(key))
+
+
+def test_a_command_for_many_keys_is_one_for_each_and_answered_as_one() -> None:
+    sent = list(servers._apart(3, ("MGET", "a", "b"), {}))
+    assert [(one.place, one.part, one.slot, one.args) for one in sent] == [
+        (3, 0, slot_of(b"a"), ("GET", "a")),
+        (3, 1, slot_of(b"b"), ("GET", "b")),
+    ]
+    assert servers._together(("MGET", "a", "b"), {0: b"1", 1: None}) == [b"1", None]
+    assert servers._together(("EXISTS", "a", "b"), {0: 1, 1: 1}) == 2
+    fault = ValueError()
+    assert servers._together(("DEL", "a", "b"), {0: 1, 1: fault}) is fault
+    assert servers._together(("GET", "a"), {0: b"1"}) == b"1"
+
+
+def test_one_server_s_client_is_the_one_for_every_slot() -> None:
+    with connect("redis://127.0.0.1:1", slot_key="{a}") as client:
+        assert servers.beside(client, "{b}") is client
+        assert not servers.spread(client)
+    with connect("redis+sentinel://127.0.0.1:1/0?service=bell") as client:
+        assert servers.beside(client, "{b}") is client
+    with connect("redis+cluster://127.0.0.1:1") as client:
+        assert servers.spread(client)
+        assert servers.beside(client, "{b}") is not client
