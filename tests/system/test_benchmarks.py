@@ -113,6 +113,16 @@ def test_the_scale_benchmark_gives_memory_and_what_direct_messages_took_beside_a
 
 
 @pytest.mark.slow
+def test_the_capacity_benchmark_simulates_what_it_measures_and_designs_with_partitions():
+    found = _last_line("benchmarks.capacity", "--seconds", "0.5")
+    assert {one["point"] for one in found["calibration"]} == {"few", "many", "direct", "apns", "fcm", "web"}
+    assert len(found["checks"]) == 5
+    assert all(one["measured"] > 0 and one["simulated"] > 0 for one in found["checks"])
+    assert {(one["partitions"], one["redis_nodes"]) for one in found["designs"]} >= {(1, 1), (16, 3)}
+    assert isinstance(found["bar"]["within_20_percent"], bool)
+
+
+@pytest.mark.slow
 def test_the_sender_benchmark_gives_rates_and_ratios_by_peer():
     found = _last_line("benchmarks.sender", "--runs", "1", "--scale", "0.01", "--peers", "aioapns", "httpx")
     assert set(found["rates"]) == {"carillon", "aioapns", "httpx"}

@@ -17,6 +17,10 @@ BASE: Final = "apns"
 _WORDS: Final = "the bells toll at noon, come and listen by the old tower, bring friends"
 #: Rounds before the clock starts, so that connections, tokens and caches are there.
 _WARM_UPS: Final = 3
+#: Seconds under load before the clock starts: the ledger, which is written each second, is behind by as much at both ends.
+_LEAD: Final = 1.5
+#: The part of `Stage.cpu` that is everybody's.
+_MACHINE: Final = "machine"
 
 
 class Sort(NamedTuple):
@@ -97,30 +101,50 @@ def shown(one: Point) -> str:
 
 
 def point(
-    place: Stage, name: str, pushes: int, published: Iterator[events.AnyEvent], part: int, seconds: float
+    place: Stage,
+    name: str,
+    pushes: int,
+    published: Iterator[events.AnyEvent],
+    part: int,
+    seconds: float,
+    *,
+    each: int = 1,
 ) -> Point:
-    """Publishes for so many seconds, then waits until everything is done. Each event has so many `pushes`."""
+    """Publishes for `seconds` once the system has as much to do as it can, and waits until everything is done.
+
+    So many events, `each`, have so many `pushes`.
+    """
     for _ in range(_WARM_UPS):
-        place.publisher.publish_many(list(islice(published, max(1, part // 10))))
+        place.publisher.publish_many(list(islice(published, max(each, part // 10 // each * each))))
     place.until_idle()
-    accepted, before, began, sent = place.accepted(), place.cpu(), time.perf_counter(), 0
-    while time.perf_counter() - began < seconds:
+    accepted, began, sent, first = place.accepted(), time.perf_counter(), 0, None
+    while first is None or time.perf_counter() - first.at < seconds:
         place.publisher.publish_many(list(islice(published, part)))
         sent += part
         place.until(part)
-    place.until(0)
-    took = time.perf_counter() - began
+        if first is None and time.perf_counter() - began > _LEAD:
+            first = _moment(place, sent)
+    last = _moment(place, sent)
     place.until_idle()
-    whole = time.perf_counter() - began
-    after = place.cpu()
     arrived = place.accepted() - accepted
-    if arrived != sent * pushes:
-        raise RuntimeError(f"{arrived:,} pushes were accepted, {sent * pushes:,} were expected")
-    used = {part: after[part] - before[part] for part in after}
-    ours = sum(value for part, value in used.items() if part != "machine")
-    others = max(0.0, used.pop("machine") - ours) / whole
-    cpu = {part: value * 1e6 / sent for part, value in used.items()}
-    return Point(name, sent, arrived, took, cpu, others)
+    if arrived != sent // each * pushes:
+        raise RuntimeError(f"{arrived:,} pushes were accepted, {sent // each * pushes:,} were expected")
+    done, took = last.done - first.done, last.at - first.at
+    used = {part: last.cpu[part] - first.cpu[part] for part in last.cpu}
+    others = max(0.0, (2 * used[_MACHINE] - sum(used.values())) / took)
+    cpu = {part: value * 1e6 / done for part, value in used.items() if part != _MACHINE}
+    return Point(name, done, round(done / each * pushes), took, cpu, others)
+
+
+class _Moment(NamedTuple):
+    at: float
+    cpu: Mapping[str, float]
+    #: Events that are done.
+    done: int
+
+
+def _moment(place: Stage, sent: int) -> _Moment:
+    return _Moment(time.perf_counter(), place.cpu(), sent - place.waiting())
 
 
 def messages(sort: Sort) -> Iterator[events.AnyEvent]:

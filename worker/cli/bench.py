@@ -21,10 +21,14 @@ def bench(
     members: Annotated[float, duration(1, 1e8, "Members of a message's channel on average, the sender included.")] = 50,
     devices: Annotated[float, duration(0, 100, "Devices of a member that get a push, on average.")] = 1,
     apps: Annotated[int, typer.Option(min=1, max=100_000, help="Apps; each lies in one partition.")] = 1,
+    even: Annotated[
+        bool,
+        typer.Option("--even", help="All apps have as much traffic; without it the n-th has 1/n of the busiest's."),
+    ] = False,
     kinds: Annotated[
         str, typer.Option(metavar="KIND=PARTS,…", help="Parts of the pushes by apns, fcm and web.")
     ] = "apns=1",
-    seconds: Annotated[float, duration(0.5, 60, "Seconds for which each sort of message is measured.")] = 4,
+    seconds: Annotated[float, duration(0.5, 60, "Seconds for which each sort of message is measured.")] = 3.5,
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as one JSON object, as the last line.")] = False,
 ) -> None:
     """Measure this machine for about a minute, and say how many workers, Redis nodes and Postgres cores a load needs.
@@ -39,7 +43,7 @@ def bench(
     from worker.core.capacity import Load
     from worker.embedded.machine import this_machine
 
-    load = Load(messages_per_second, members, devices, apps, _shares(kinds), events_per_second)
+    load = Load(messages_per_second, members, devices, apps, _shares(kinds), events_per_second, even)
     stop_on_signals()
     machine = this_machine()
     for label, value in machine.rows():

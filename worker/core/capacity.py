@@ -114,6 +114,8 @@ class Load(NamedTuple):
     kinds: Mapping[str, float]
     #: Events a second that no message follows.
     events_per_second: float = 0.0
+    #: Whether all apps have as much traffic. Otherwise the n-th has 1/n of what the busiest has (Zipf).
+    even: bool = False
 
     @property
     def receivers(self) -> float:
@@ -124,6 +126,11 @@ class Load(NamedTuple):
     def pushes(self) -> dict[str, float]:
         """Of one message, by kind."""
         return {kind: share * self.receivers * self.devices for kind, share in self.kinds.items() if share}
+
+    @property
+    def shares(self) -> list[float]:
+        """Of the traffic, by app, the busiest first."""
+        return [1 / self.apps] * self.apps if self.even else zipf(self.apps)
 
     @property
     def pushes_per_second(self) -> float:
@@ -151,7 +158,7 @@ def need(load: Load, costs: Costs) -> Need:
     """How much of each is needed, so that nothing is fuller than `FULL`."""
     cost = costs.of_message(load.receivers, load.pushes)
     busy = cost.times(load.messages_per_second).plus(costs.event.times(load.events_per_second)).times(1 / _SECOND)
-    shares = zipf(load.apps)
+    shares = load.shares
     nodes, fullest = _nodes(busy.redis, shares)
     leaders = _leaders(load, costs, shares)
     partitions = max(leaders, 1 if nodes in (None, 1) else PARTITIONS_PER_NODE * nodes)

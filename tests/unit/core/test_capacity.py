@@ -102,3 +102,10 @@ def test_shares_add_up_whatever_they_are_divided_by(partitions: int):
     assert sum(of_partitions(shares, partitions)) == pytest.approx(1)
     assert sum(of_nodes(shares, partitions, 3)) == pytest.approx(1)
     assert max(of_partitions(shares, partitions)) >= shares[0]
+
+
+def test_apps_of_the_same_traffic_need_fewer_nodes():
+    even, uneven = (need(load(20_000, apps=1_000, even=even), COSTS) for even in (True, False))
+    assert even.busiest_app == 1 / 1_000
+    assert even.redis_nodes is not None
+    assert uneven.redis_nodes is None or even.redis_nodes <= uneven.redis_nodes
