@@ -33,7 +33,6 @@ from worker.process.supervisor import Child, stop_all
 from worker.simulator import SimulatorProcess
 from worker.simulator.settings import CommonSettings
 from worker.simulator.web.subscriptions import Wish
-from worker.state import keys
 
 APP: Final = "bench"
 #: Channels of each sort, and of conversations of two.
@@ -100,7 +99,7 @@ class Stage:
 
     def waiting(self) -> int:
         """Events on the streams."""
-        return self.runtime.journal.backlog()[0]
+        return sum(of.journal.backlog()[0] for of in self.runtime.partitions)
 
     def until(self, most: int) -> None:
         """Returns when no more events than this are waiting. Raises `StalledError`."""
@@ -108,7 +107,12 @@ class Stage:
 
     def until_idle(self) -> None:
         """Returns when nothing is waiting and everything is in the ledger, which is written each second."""
-        self._until(lambda: not self.waiting() and not self.runtime.redis.llen(keys.ACCOUNTS()))
+        self._until(
+            lambda: (
+                not self.waiting()
+                and not any(of.partition.redis.exists(of.partition.keys.ACCOUNTS()) for of in self.runtime.partitions)
+            )
+        )
 
     def _until(self, condition: Callable[[], bool]) -> None:
         ends = time.monotonic() + PATIENCE

@@ -25,9 +25,10 @@ def cancel(
             recorded = lookups.recorded(db, name, id)
         if recorded is None:
             refuse(f"no push {id!r} of app {name!r} is known; carillon push scheduled lists those that wait")
+        of = runtime.of_app(name)
         with by_hand(runtime) as hand:
             hand.record("push cancelled", app=name, target=id)
-            if not scheduled.cancel(runtime.keyspace.of_app(name), runtime.journal, name, id, recorded[0]):
+            if not scheduled.cancel(of.partition, of.journal, name, id, recorded[0]):
                 refuse(
                     f"{id} does not wait for its time any more; carillon why {id} --app {name} says what became of it"
                 )

@@ -35,7 +35,6 @@ GROUPS: Final = {
         "audit",
         "import",
         "fleet",
-        "partitions",
     ),
 }
 _OTHER: Final = "More"

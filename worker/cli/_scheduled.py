@@ -19,7 +19,11 @@ def scheduled(app: OnlyApp = None, limit: Limit = 100, as_json: Json = False) ->
     """List the pushes that wait for their time, the soonest first. Shows no text."""
     with session() as runtime:
         only = None if app is None else app_named(runtime, app).name
-        found = [(one, runtime.journal.document(one.entry)) for one in soonest(runtime.partition, limit, app=only)]
+        asked = runtime.partitions if only is None else [runtime.of_app(only)]
+        found = [
+            (one, of.journal.document(one.entry)) for of in asked for one in soonest(of.partition, limit, app=only)
+        ]
+    found = sorted(found)[:limit]
     rows = [row for one, document in found if (row := _row(one, document)) is not None]
     table(rows, as_json=as_json, empty="no push waits for its time")
 

@@ -103,7 +103,7 @@ def show(name: AppName, as_json: Json = False) -> None:
                 }
                 for p in providers_of(runtime, name).values()
             ],
-            "counts": dict(sorted(runtime.journal.counts(name).items())),
+            "counts": dict(sorted(runtime.of_app(name).journal.counts(name).items())),
             "errors": [
                 {"event": one.letter.event_id, "error": one.letter.error}
                 for one in runtime.ledger.dead_letters(limit=10, app=name)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from config import credentials
 from worker.cli._faults import fail
 from worker.cli._moments import moment, rfc3339
 from worker.cli._options import DAY, App, Json, duration
@@ -67,7 +66,7 @@ def import_(
             echo(f"{text} {settings.registration_rate}; without one it is faster: carillon app set", err=True)
         began = time.time()
         try:
-            with Publisher(runtime.urls.redis, credentials=credentials.known(runtime.urls.redis)) as publisher:
+            with Publisher(runtime.urls.redis) as publisher:
                 importer = Importer(
                     files,
                     state,
@@ -115,10 +114,9 @@ def _state(files: "Files", app: str, at: str | None, *, again: bool) -> "State":
 
 def _applied(runtime: "Runtime", state: "State", wait: float) -> bool:
     """Whether workers have taken the last event, within so many seconds."""
-    from producers.events import STREAM
-
     ends = time.monotonic() + wait
-    while state.entry and runtime.redis.xrange(STREAM, state.entry, state.entry):
+    of = runtime.keyspace.of_app(state.app)
+    while state.entry and of.redis.xrange(of.names.inlet, state.entry, state.entry):
         if time.monotonic() > ends:
             return False
         time.sleep(_LOOK)
@@ -126,7 +124,7 @@ def _applied(runtime: "Runtime", state: "State", wait: float) -> bool:
 
 
 def _over_rate(runtime: "Runtime", app: str) -> int:
-    return int(runtime.journal.counts(app).get("devices.over_rate", 0))
+    return int(runtime.of_app(app).journal.counts(app).get("devices.over_rate", 0))
 
 
 def _outcome(runtime: "Runtime", files: "Files", state: "State", began: float, *, applied: bool) -> dict[str, Any]:

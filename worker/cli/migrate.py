@@ -15,7 +15,11 @@ def migrate(
     """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""
     from config.settings import get_settings
     from worker.cli._engines import tell
+    from worker.core.errors import UnfitError
     from worker.embedded import engines
+    from worker.reports.faults import sentence
+    from worker.state import layout
+    from worker.state.redis import Error as RedisError
     from worker.state.redis import connect, unfit
 
     settings = get_settings()
@@ -24,6 +28,12 @@ def migrate(
         with connect(urls.redis) as client:
             if (fault := unfit(client)) is not None:
                 sys.exit(f"carillon: {fault}: CARILLON_REDIS_URL")
+            try:
+                layout.agree(client, settings.partitions)
+            except UnfitError as unfitting:
+                sys.exit(f"carillon: {unfitting}")
+            except RedisError as away:
+                echo(f"carillon: the partitions are not looked at, Redis does not answer: {sentence(away)}", err=True)
         applied = migrate_when_up(urls.postgres, wait)
     if as_json:
         echo(json_text({"applied": applied}))
@@ -57,19 +67,21 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
 
 def _record_fleet(postgres_url: str) -> None:
     """A database without a fleet gets the name of the fleet that migrates it."""
+    import psycopg
+
     from config.settings import get_settings
-    from worker.database import postgres
     from worker.database.fleet import record
 
     if name := get_settings().fleet:
-        with postgres.connect(postgres_url, autocommit=True) as db:
+        with psycopg.connect(postgres_url, autocommit=True) as db:
             record(db, name)
 
 
 def _record_act(postgres_url: str, applied: list[str]) -> None:
-    from worker.database import postgres
+    import psycopg
+
     from worker.reports import acts
 
     if applied:
-        with postgres.connect(postgres_url, autocommit=True) as db:
+        with psycopg.connect(postgres_url, autocommit=True) as db:
             acts.record(db, acts.made("database migrated", detail={"versions": applied}))

@@ -9,6 +9,8 @@ from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, OnlyApp, ProviderName, apps
 from worker.cli._session import Row, app_named, provider_named, say, session, table
+from worker.core.breaker import Stopped
+from worker.core.way import Way
 from worker.process.by_hand import by_hand
 from worker.providers.kinds import commands, kind_of
 from worker.reports import watch
@@ -38,7 +40,10 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
                 ends={id: end for id, one in every.items() if (end := kind_of(one).ends_at(one)) is not None},
             )
         found = [one for one in watch.agreed(reading, watch.known(runtime.fleet)) if one.provider is not None]
-        stops = runtime.breaker.stopped_among(list(every))
+        stops = dict[Way, Stopped]()
+        for of in runtime.partitions:
+            theirs = [id for id, each in every.items() if of.partition.owns(each.app)]
+            stops |= of.breaker.stopped_among(theirs)
     rows: list[Row] = []
     for one in sorted(every.values(), key=lambda each: (each.app, each.name)):
         if only not in (None, one.app):
@@ -93,7 +98,7 @@ def pause(
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         with by_hand(runtime) as hand:
             hand.record("provider paused", app=chosen.app, provider=chosen.name, note=reason)
-            runtime.breaker.stop(chosen.id, reason, time.time(), manual=True)
+            runtime.of_app(chosen.app).breaker.stop(chosen.id, reason, time.time(), manual=True)
     words = f"{name} is paused. Resume it: carillon provider resume {name} --app {chosen.app}"
     say({"paused": name}, words, as_json=as_json)
 
@@ -103,10 +108,10 @@ def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
     """Let a stopped or paused provider flow again, with all of its origins. Its waiting pushes are sent within seconds."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        stop = runtime.breaker.stopped_among([chosen.id]).get(chosen.id)
+        stop = runtime.of_app(chosen.app).breaker.stopped_among([chosen.id]).get(chosen.id)
         detail = None if stop is None else {"reason": stop.reason, "stopped": rfc3339(stop.since)}
         with by_hand(runtime) as hand:
             hand.record("provider resumed", app=chosen.app, provider=chosen.name, detail=detail)
-            was_stopped = runtime.breaker.resume(chosen.id, by_hand=True)
+            was_stopped = runtime.of_app(chosen.app).breaker.resume(chosen.id, by_hand=True)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

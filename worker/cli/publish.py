@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 import producers
-from config import credentials
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
 from worker.cli._faults import refuse
@@ -88,9 +87,7 @@ def publish(
         )
         with source, _engines(redis_url) as urls:
             with (
-                producers.Publisher(
-                    urls.redis, timeout=timeout, credentials=credentials.known(urls.redis)
-                ) as publisher,
+                producers.Publisher(urls.redis, timeout=timeout) as publisher,
                 _progress(file, source, shown=file is not None and not as_json) as progress,
             ):
                 tally = feed(source, publisher, _refused, progress, messages.add)
@@ -116,14 +113,13 @@ def _record(urls: Urls, app: str | None, tally: Tally, file: str | None) -> None
     """Adds it to the audit log. Published it is, whatever Postgres says."""
     import psycopg
 
-    from worker.database import postgres
     from worker.reports import acts
     from worker.reports.faults import sentence
 
     detail = {"accepted": tally.accepted, "refused": tally.refused}
     target = tally.events[0] if file is None else "standard input" if file == "-" else Path(file).name
     try:
-        with postgres.connect(urls.postgres, connect_timeout=2, autocommit=True) as db:
+        with psycopg.connect(urls.postgres, connect_timeout=2, autocommit=True) as db:
             acts.record(db, acts.made("events published", app=app, target=target, detail=detail))
     except psycopg.Error as fault:
         prose(f"carillon: warning: not in the audit log: {sentence(fault)}", err=True)

@@ -51,7 +51,8 @@ def why(
     if id is None and user is None and device is None:
         refuse("of what? Give an ID, --user or --device")
     with session() as runtime:
-        write_up(runtime.journal, runtime.ledger)
+        for of in runtime.partitions:
+            write_up(of.journal, runtime.ledger)
         if id is not None:
             _event(runtime, id, app, user, as_json)
         else:
@@ -144,7 +145,7 @@ def _everything(
         about = {"device": str(device), "user": found.user, "active": found.active, "retired": found.retired_reason}
     try:
         history = got_and_missed.of_user(
-            runtime.keyspace, runtime.pool, runtime.journal, name, users, first.timestamp(), device=device
+            runtime.keyspace, runtime.pool, runtime.of_app(name).journal, name, users, first.timestamp(), device=device
         )
     except TooMuchError:
         refuse("that is too much to look through: name a shorter time with --since")

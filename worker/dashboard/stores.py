@@ -3,7 +3,8 @@
 from config.secrets import generate_key
 from worker.database.postgres import Pool, open_pool, open_reading_pool
 from worker.database.registry import Registry
-from worker.process.runtime import Runtime, once
+from worker.process.partitions import once
+from worker.process.runtime import Runtime
 from worker.providers import kinds
 from worker.state.redis import Redis, connect
 

@@ -42,6 +42,11 @@ _TAKE: Final = (
 )
 
 
+def lease_of(partition: int, *, tagged: bool) -> str:
+    """The lease of the process that takes events off the streams of this partition."""
+    return f"{INTAKE}:{partition}" if tagged else INTAKE
+
+
 class Holder(NamedTuple):
     """Who has a lease: `owner` as it calls itself (host:pid), since when, and until when; UNIX seconds by Postgres' clock."""
 

@@ -205,7 +205,7 @@ def _found(world: World, running: Stage, watch: Watch) -> Found:
         rows = db.execute(
             "SELECT token, active, retired_reason FROM carillon.devices WHERE app = %s", (world.app,)
         ).fetchall()
-    while runtime.ledger.flush(runtime.journal):
+    while runtime.ledger.flush(runtime.of_app(world.app).journal):
         pass
     letters = runtime.ledger.dead_letters(1000, world.app)
     devices = {token: DeviceState(active, reason) for token, active, reason in rows}

@@ -81,12 +81,13 @@ class Watch:
         moment = time.monotonic()
         if not now and moment - self._looked < EVERY:
             return False
-        counts = self.runtime.journal.counts(self.app)
+        of = self.runtime.of_app(self.app)
+        counts = of.journal.counts(self.app)
         if _reached(counts) != _reached(self.counts) or not self._changed:
             self._changed = moment
         self.counts = counts
-        self.waiting, _ = self.runtime.journal.backlog()
-        self.deciding = self.runtime.deferred_retirement.waiting()
+        self.waiting, _ = of.journal.backlog()
+        self.deciding = of.deferred_retirement.waiting()
         for service in self.services:
             for entry in self.controls[service.kind].requests(after=self._seen[service.kind]):
                 self._seen[service.kind] = max(self._seen[service.kind], entry["number"])

@@ -47,7 +47,7 @@ TASK_THREADS_LIMIT: Final = Family("carillon_task_threads_limit", "gauge", "Task
 RECORDER_BATCHES: Final = Family(
     "carillon_recorder_batches", "gauge", "Batches in flight whose acceptances are being recorded.",
 )
-LEADS: Final = Family("carillon_process_leads", "gauge", "1 while this process leads the intake.")
+LEADS: Final = Family("carillon_process_leads", "gauge", "1 while this process leads the intake of a partition.")
 POSTGRES_CONNECTIONS: Final = Family(
     "carillon_postgres_connections", "gauge", "Connections of this process's pool to Postgres.", ("state",),
 )
@@ -150,7 +150,7 @@ CONDITION: Final = Family(
 )
 DEAD_LETTERS: Final = Family("carillon_dead_letters", "gauge", "Dead letters that are kept, counted up to 100,000.")
 DEAD_LETTERS_LATE: Final = Family("carillon_dead_letters_last_hour", "gauge", "Dead letters of the last hour.")
-LEADER: Final = Family("carillon_leader", "gauge", "1 if some process leads the intake, else 0.")
+LEADER: Final = Family("carillon_leader", "gauge", "1 if some process leads the intake of each partition, else 0.")
 WORKERS: Final = Family("carillon_workers", "gauge", "Workers that gave a sign of life recently.", ("lane",))
 BEAT: Final = Family("carillon_beat_ticks", "gauge", "1 if beat sends ticks, else 0.")
 REDIS_USED: Final = Family("carillon_redis_memory_bytes", "gauge", "Memory that Redis uses.")

@@ -6,7 +6,7 @@ can be read while an engine is away or slow, and says which parts are missing.
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -36,6 +36,7 @@ from worker.reports.watch import Current
 from worker.state import backlog
 from worker.state.backlog import Backlog
 from worker.state.partition import Keyspace
+from worker.state.redis import Error as RedisError
 from worker.state.redis import connect
 
 log = logging.getLogger(__name__)
@@ -134,8 +135,16 @@ class Target:
 
     def _of_postgres(self) -> "_OfPostgres":
         with self._pool.connection() as db:
-            holder = lease.holder(db)
-            return _OfPostgres(holder is not None and holder.until > holder.now, census.dead_letters(db))
+            holders = [lease.holder(db, name) for name in self._leases()]
+            leads = all(one is not None and one.until > one.now for one in holders)
+            return _OfPostgres(leads, census.dead_letters(db))
+
+    def _leases(self) -> Sequence[str]:
+        """One a partition. While Redis has never said how many there are, the one of a single partition."""
+        try:
+            return [lease.lease_of(of.index, tagged=bool(of.names.mark)) for of in self._keyspace]
+        except RedisError:
+            return [lease.INTAKE]
 
     def _waiting(self) -> State | None:
         """None: there is no outbox."""
@@ -225,4 +234,4 @@ def _named(counters: _Counters | None) -> set[str]:
 
 def _of_redis(keyspace: Keyspace) -> _OfRedis:
     fleet = keyspace.fleet
-    return _OfRedis(reading.of_redis(keyspace.redis), signs.read(fleet), signs.beat(fleet), reading.certificates(fleet))
+    return _OfRedis(reading.of_redis(keyspace), signs.read(fleet), signs.beat(fleet), reading.certificates(fleet))

@@ -389,6 +389,8 @@ class Intake:
         stretch.refuse(one, refusal, app, id)
 
     def _check(self, event: events.AnyEvent) -> None:
+        if not self._partition.owns(event.app):
+            raise Refused(f"app: {event.app!r} lives in another partition: its producer has another hash or layout")
         if self._apps.app(event.app) is None:
             self._apps.look(since=self._taken_at)
             if self._apps.app(event.app) is None:

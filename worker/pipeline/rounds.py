@@ -328,7 +328,7 @@ class Rounds:
         """
         self._looked_at = time.monotonic()
         self._intake.look_ahead()
-        apps = self._apps.names()
+        apps = {app for app in self._apps.names() if self._streams.owns(app)}
         if apps != self._known:
             self._streams.know(apps, self._known)
             self._known = set(apps)

@@ -21,7 +21,7 @@ from worker.metrics.figures import Figures
 from worker.metrics.http import Page
 from worker.process import exporter, watchdog
 from worker.process.background_thread import BackgroundThread
-from worker.process.leader import Leader
+from worker.process.leader import Leaders
 from worker.process.lookout import Lookout
 from worker.process.runtime import close_runtime, get_runtime
 from worker.process.tasks import open_for, tick
@@ -46,7 +46,11 @@ def _serve(sender: object, instance: Any, **_: object) -> None:
         return [lane for lane in get_args(Lane) if LANES[lane][0] in queues]
 
     runtime.hand_over.start(lambda: "urgent" in lanes())
-    for thread in (Leader(runtime, open_for), Ticker(runtime, tick), Lookout(runtime, str(sender), lanes)):
+    for thread in (
+        Leaders(runtime, str(sender), open_for),
+        Ticker(runtime, tick),
+        Lookout(runtime, str(sender), lanes),
+    ):
         thread.start()
         _threads.append(thread)
 
@@ -61,7 +65,7 @@ def _health() -> Mapping[str, Page]:
 
 
 def _figures() -> Figures:
-    return replace(get_runtime().figures(), leads=any(isinstance(one, Leader) and one.leads for one in _threads))
+    return replace(get_runtime().figures(), leads=any(isinstance(one, Leaders) and one.leads for one in _threads))
 
 
 def _fault() -> str | None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -17,7 +18,7 @@ from worker.database import postgres
 from worker.embedded import attach, attach_redis
 from worker.metrics.engines import of_carillon
 from worker.process import exporter, extras, host, pulse
-from worker.state import redis
+from worker.state import layout, redis
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ def refuse_unusable(*, keys: bool = True) -> None:
         host.check_address_space()
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)
+        with suppress(redis.Error):  # it is away
+            layout.agree(client, settings.partitions)
     if keys:
         postgres.refuse_unfit(attach(settings).postgres)
 

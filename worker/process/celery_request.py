@@ -53,10 +53,12 @@ def described(args: Any, kwargs: Any) -> tuple[str, str]:
 
 
 def _is_ours(name: object) -> bool:
-    return name in ("lane", "events", "key")
+    return name in ("lane", "events", "key", "partition")
 
 
 def _value(value: object) -> str:
     if isinstance(value, str) and value in LANES:
         return repr(value)
+    if type(value) is int:
+        return str(value)
     return f"{len(value)} hidden" if isinstance(value, list | tuple | dict) else "hidden"

@@ -27,6 +27,7 @@ from celery.worker import state as celery_state
 from celery.worker.consumer.tasks import Tasks
 
 from config.settings import get_settings
+from worker.core.errors import UnfitError
 from worker.pipeline.bulkhead import WAITING
 from worker.pipeline.insist import INSIST_SECONDS
 from worker.process import broker, exporter
@@ -51,6 +52,8 @@ SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
 #: Seconds for which a worker's note is valid that all of its threads are busy.
 BUSY_SECONDS: Final = 9.0
+#: Seconds between two looks at whether the partitions were changed.
+_LAYOUT_SECONDS: Final = 2.0
 #: New objects after which the garbage collector runs. Python's default of 700 is reached within a few messages.
 YOUNG: Final = 5_000
 
@@ -205,7 +208,7 @@ def _spare_the_collector() -> None:
 
 def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
     waiting_since: float | None = None
-    noted_at = -BUSY_SECONDS
+    noted_at, looked_at = -BUSY_SECONDS, 0.0
     limit, process = get_settings().worker_memory, psutil.Process()
     while not hearing.stop.wait(PAUSE):
         now = hearing.looked_at = time.monotonic()
@@ -219,6 +222,13 @@ def _listen(hearing: _Hearing, queues: Collection[str], threads: int) -> None:
             # SIGTERM would set it too, but our own signal would then look like an operator's.
             celery_state.should_stop = EX_OK
             continue
+        if hearing.ready and now >= looked_at + _LAYOUT_SECONDS:
+            looked_at = now
+            if _moved():
+                log.warning("the partitions were changed, the process finishes its work and begins again")
+                hearing.recycled = True
+                celery_state.should_stop = EX_OK
+                continue
         if hearing.gave_up:
             log.error("the consumer gave up, the process begins again")
             _begin_again(hearing)
@@ -253,6 +263,13 @@ def _tell_busy(queues: Collection[str]) -> None:
             fleet.redis.set(fleet.keys.BUSY(queue), socket.gethostname(), ex=int(BUSY_SECONDS))
     except redis.Error:
         return
+
+
+def _moved() -> bool:
+    try:
+        return get_runtime().keyspace.moved()
+    except (redis.Error, UnfitError):
+        return False
 
 
 def _waiting(queues: Collection[str]) -> bool:

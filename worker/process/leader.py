@@ -1,22 +1,25 @@
-"""The thread of a worker process that tries to lead the intake. While it leads, it reads the streams."""
+"""The threads of a worker process that try to lead the intake, one a partition. Who leads reads the partition's streams."""
 
 import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from config.seldom import Seldom
 from worker.core.backoff import backoff
-from worker.core.errors import LeaseLost
+from worker.core.errors import LeaseLost, UnfitError
 from worker.core.pace import Pace
 from worker.database import postgres
-from worker.database.lease import Lease
+from worker.database.lease import Lease, lease_of
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
 from worker.process.background_thread import BackgroundThread
+from worker.process.partitions import PartitionRuntime
 from worker.process.runtime import Runtime
+from worker.process.spread import HANDED_OVER, Spread
 from worker.reports.faults import sentence
 from worker.state import redis
 from worker.state.leader_hint import LeaderHint
@@ -28,23 +31,80 @@ log = logging.getLogger(__name__)
 _ATTEMPT: Final = 1.0
 _SHORTEST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
+#: Seconds that the leaders have for their last step when the process ends.
+_LAST: Final = 20.0
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
-class Leader(BackgroundThread):
-    """`wake` gets the number of messages that became ready. Once this thread is stopped the next leader may begin."""
+class Leaders(BackgroundThread):
+    """The leader of each partition. `wake` gets the partition's number and how many messages became ready in it.
 
-    def __init__(self, runtime: Runtime, wake: Callable[[int], None]) -> None:
+    Once this thread is stopped the next leaders may begin. `name`: the worker's, as its sign of life has it.
+    """
+
+    def __init__(self, runtime: Runtime, name: str, wake: Callable[[int, int], None]) -> None:
         super().__init__("carillon-intake")
-        self._runtime, self._wake = runtime, wake
+        self._runtime, self._wake, self._spread = runtime, wake, Spread(runtime, name)
         self._seldom = Seldom(log)
-        self._paces: dict[str, Pace] = {}
-        #: Whether this process leads now.
-        self.leads = False
+        self._threads: Sequence[Leader] = ()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process leads any partition now."""
+        return any(one.leads for one in self._threads)
+
+    @property
+    def fault(self) -> str | None:
+        return next((fault for one in self._threads if (fault := one.fault)), super().fault)
+
+    def stop(self) -> None:
+        super().stop()
+        for one in self._threads:
+            one.stop()
 
     def _run(self) -> None:
-        runtime = self._runtime
-        lease = Lease(runtime.pool, LeaderHint(runtime.partition), owner=f"{socket.gethostname()}:{os.getpid()}")
+        while not (partitions := self._known()):
+            if self._stop.wait(_ATTEMPT):
+                return
+        self._threads = [Leader(self._runtime, one, partial(self._wake, one.index), self._spread) for one in partitions]
+        for one in self._threads:
+            one.start()
+        if self._stop.is_set():  # it was set before there were any
+            self.stop()
+        self._stop.wait()
+        for one in self._threads:
+            one.join(_LAST)
+
+    def _known(self) -> Sequence[PartitionRuntime]:
+        """The partitions; none while Redis does not say."""
+        try:
+            return self._runtime.partitions
+        except redis.Unavailable as fault:
+            self._seldom.warning("intake waits, an engine is away", extra={"fault": sentence(fault)})
+        except UnfitError as fault:
+            self._seldom.error("intake waits: %s", fault)
+        return ()
+
+
+class Leader(BackgroundThread):
+    """Tries to lead one partition. `wake` gets the number of messages that became ready."""
+
+    def __init__(self, runtime: Runtime, of: PartitionRuntime, wake: Callable[[int], None], spread: Spread) -> None:
+        super().__init__(f"carillon-intake-{of.index}" if of.index else "carillon-intake")
+        self._runtime, self._of, self._wake, self._spread = runtime, of, wake, spread
+        self._seldom = Seldom(log)
+        self._paces: dict[str, Pace] = {}
+        #: Whether this process leads it now.
+        self.leads = False
+        self._about = {"partition": of.index} if len(runtime.partitions) > 1 else {}
+
+    def _run(self) -> None:
+        runtime, of = self._runtime, self._of.partition
+        lease = Lease(
+            *(runtime.pool, LeaderHint(of)),
+            owner=f"{socket.gethostname()}:{os.getpid()}",
+            name=lease_of(of.index, tagged=bool(of.names.mark)),
+        )
         wait, failures = 0.0, 0
         while not self._stop.wait(wait):
             began = time.monotonic()
@@ -54,12 +114,11 @@ class Leader(BackgroundThread):
                 # After some time of leading this is a new fault, not the old one.
                 failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
                 wait = backoff(failures, base=_SHORTEST_WAIT, longest=_LONGEST_WAIT, growth=2)
-                self._seldom.warning(
-                    "intake waits, an engine is away", extra={"fault": sentence(fault), "seconds": wait}
-                )
+                extra = {"fault": sentence(fault), "seconds": wait, **self._about}
+                self._seldom.warning("intake waits, an engine is away", extra=extra)
             except LeaseLost as fault:
                 wait = _ATTEMPT
-                log.warning("another process leads the intake now", extra={"lost": str(fault)})
+                log.warning("another process leads the intake now", extra={"lost": str(fault), **self._about})
             except postgres.Unready as fault:
                 wait = _LONGEST_WAIT
                 self._seldom.error("intake waits: %s", sentence(fault))
@@ -71,21 +130,21 @@ class Leader(BackgroundThread):
             lease.release()
 
     def _lead(self, lease: Lease) -> float:
-        """Leads until it is stopped or something fails; returns the seconds to wait when another process leads."""
-        if not lease.acquire():
+        """Leads until it is stopped, hands over or fails; returns the seconds to wait until the next attempt."""
+        runtime, of = self._runtime, self._of
+        if not self._spread.of(of.index).may_try or not lease.acquire():
             return _ATTEMPT
-        runtime = self._runtime
         intake = Intake(
-            *(runtime.partition, runtime.journal, runtime.apps),
+            *(of.partition, of.journal, runtime.apps),
             transaction=lease.transaction,
             at_once=lease.at_once,
             wake=self._wake,
             export=runtime.export,
         )
         rounds = Rounds(
-            Streams(runtime.partition),
+            Streams(of.partition),
             intake,
-            runtime.journal,
+            of.journal,
             runtime.apps,
             lease,
             batch=runtime.settings.intake_batch,
@@ -93,8 +152,12 @@ class Leader(BackgroundThread):
             paces=self._paces,
         )
         self.leads = True
-        log.info("leading the intake", extra={"recovered": rounds.begin()})
+        log.info("leading the intake", extra={"recovered": rounds.begin(), **self._about})
         while not self._stop.is_set():
             lease.renew()
             rounds.step(wait=1.0)
+            if (place := self._spread.of(of.index)).hands_over:
+                self._spread.hands_over(of.index)
+                log.info("handing the intake over", extra={"to": place.choice, **self._about})
+                return HANDED_OVER
         return 0.0

@@ -4,13 +4,9 @@ They are made on first use, and again after a fork: connections and the sender's
 """
 
 import os
-import random
-import secrets
 import threading
-import time
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, cast
 
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
@@ -18,62 +14,28 @@ from worker.database.devices import Devices
 from worker.database.ledger import Ledger
 from worker.database.postgres import Connection, Joined, Pool, open_pool
 from worker.database.registry import Registry
-from worker.database.standings import Standings
 from worker.embedded import Urls, attach
-from worker.facts.base import Sources
 from worker.metrics.figures import Figures
 from worker.pipeline.apps import Apps
 from worker.pipeline.bulkhead import Bulkhead
-from worker.pipeline.deferred_retirement import DeferredRetirement
-from worker.pipeline.delivery import Delivery
 from worker.pipeline.device_upkeep import Upkeep
-from worker.pipeline.digests import Digests
-from worker.pipeline.due_users import DueUsers
-from worker.pipeline.expansion.fan_out import FanOut
-from worker.pipeline.origins import DeviceOrigins
-from worker.pipeline.reminders import Reminders
 from worker.pipeline.spans import Export
 from worker.process import extras
-from worker.process.expanders import Expanders
 from worker.process.hand_over import HandOver
+from worker.process.partitions import PartitionRuntime, once
 from worker.providers import kinds
 from worker.providers.base import Context
 from worker.reports.history import Sampler
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
-from worker.state.breaker import Breaker
-from worker.state.deferred import DeferredDevices
-from worker.state.journal import Journal
-from worker.state.limiter import Limiter
-from worker.state.origins import Origins
-from worker.state.partition import Fleet, Keyspace, Partition
+from worker.state import layout
+from worker.state.partition import Fleet, Keyspace
 from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
-from worker.state.streams import Streams
 
 if TYPE_CHECKING:
     from worker.process.broker import Broker
     from worker.process.traces import Traces
-
-#: Jobs in a batch over httpx, which sends some hundreds a second. In a larger batch some would miss their deadline.
-HTTPX_BATCH: Final = 50
-
-
-_T = TypeVar("_T")
-
-
-class once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
-    """A `cached_property` that threads do not make twice; since Python 3.12 the standard one lets them."""
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | _T:
-        if not isinstance(instance, Runtime):
-            return self
-        with instance.making:
-            return super().__get__(instance, owner)
 
 
 class Runtime:
@@ -95,27 +57,24 @@ class Runtime:
 
     @once
     def keyspace(self) -> Keyspace:
-        return Keyspace(self.redis)
+        return Keyspace(self.redis, lambda redis: layout.agree(redis, self.settings.partitions))
 
     @property
     def fleet(self) -> Fleet:
         return self.keyspace.fleet
 
-    @property
-    def partition(self) -> Partition:
-        return self.keyspace.partitions[0]
+    @once
+    def partitions(self) -> Sequence[PartitionRuntime]:
+        every = self.keyspace.partitions
+        return [PartitionRuntime(self, one, alone=len(every) == 1) for one in every]
+
+    def of_app(self, app: str) -> PartitionRuntime:
+        """That of the partition in which the app lives."""
+        return self.partitions[self.keyspace.of_app(app).index]
 
     @once
     def pool(self) -> Pool:
         return open_pool(self.urls.postgres, size=self.settings.postgres_pool)
-
-    @once
-    def journal(self) -> Journal:
-        return Journal(self.partition, lease=self.settings.lease_seconds)
-
-    @once
-    def streams(self) -> Streams:
-        return Streams(self.partition)
 
     @once
     def registry(self) -> Registry:
@@ -152,40 +111,8 @@ class Runtime:
         return None if self.traces is None else self.traces.export
 
     @once
-    def expanders(self) -> Expanders:
-        return Expanders()
-
-    @once
     def hand_over(self) -> HandOver:
         return HandOver()
-
-    @once
-    def fan_out(self) -> FanOut:
-        return FanOut(
-            self.pool,
-            self.partition,
-            self.journal,
-            self.apps,
-            page=self.settings.fan_out_page,
-            batch=self._batch,
-            now=time.time,
-            new_id=_new_id,
-            export=self.export,
-        )
-
-    @once
-    def due_users(self) -> Sequence[DueUsers[Any]]:
-        """What tells users whose time has come."""
-        origins = DeviceOrigins(self.apps, Origins(self.partition)).of
-        sources = Sources(self.pool, self.partition)
-        return [
-            of(sources, self.journal, self.apps, origins, batch=self._batch, now=time.time, new_id=_new_id)
-            for of in (Digests, Reminders)
-        ]
-
-    @once
-    def breaker(self) -> Breaker:
-        return Breaker(self.partition)
 
     @once
     def watch(self) -> Watch:
@@ -200,41 +127,8 @@ class Runtime:
         return Notes(self.fleet, self.apps.providers, self.registry.device_secrets)
 
     @once
-    def deferred_retirement(self) -> DeferredRetirement:
-        return DeferredRetirement(
-            DeferredDevices(self.partition), self.breaker, self.devices, name=self.apps.provider_name
-        )
-
-    @once
     def bulkhead(self) -> Bulkhead:
         return Bulkhead()
-
-    @once
-    def delivery(self) -> Delivery:
-        return Delivery(
-            self.journal,
-            self.devices,
-            self.apps,
-            self.clients.of,
-            self.breaker,
-            Limiter(self.partition),
-            self.deferred_retirement,
-            Standings(self.pool),
-            Sources(self.pool, self.partition),
-            timeout=self.settings.apns_timeout,
-            now=time.time,
-            random=random.random,
-            new_id=_new_id,
-            add_dead_letter=self.ledger.add_dead_letter,
-            bulkhead=self.bulkhead,
-            export=self.export,
-        )
-
-    @property
-    def _batch(self) -> int:
-        """Jobs in a batch: within a deadline httpx sends a tenth of what our own engine sends."""
-        chosen = self.settings.deliver_batch
-        return chosen if self.settings.apns_transport == "http2" else min(chosen, HTTPX_BATCH)
 
     @once
     def broker(self) -> "Broker":
@@ -248,7 +142,7 @@ class Runtime:
         return Figures(
             senders=self.clients.stats() if "clients" in made else {},
             threads=self.bulkhead.figures(),
-            batches=self.delivery.recorder.in_flight if "delivery" in made else 0,
+            batches=sum(one.in_flight for one in self.partitions) if "partitions" in made else 0,
             pool=self.pool.get_stats() if "pool" in made else {},
         )
 
@@ -264,10 +158,6 @@ class Runtime:
             self.pool.close()
         if "redis" in made:
             self.redis.close()
-
-
-def _new_id() -> str:
-    return secrets.token_hex(8)
 
 
 class _Current:

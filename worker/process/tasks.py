@@ -8,7 +8,8 @@ ends, and the tick then wakes workers for it.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, Final, ParamSpec, get_args
@@ -28,6 +29,7 @@ from worker.pipeline.expansion.fan_out import Expanded
 from worker.process import broker
 from worker.process.celery_app import app
 from worker.process.expanders import Expanders
+from worker.process.partitions import PartitionRuntime
 from worker.process.runtime import Runtime, get_runtime
 from worker.process.task_events import shown
 from worker.process.task_result import Result, Work
@@ -81,7 +83,7 @@ def _when_engines_answer(task: Callable[_P, Result]) -> Callable[_P, Result]:
 
 @app.task(name="carillon.fan_out")
 @_when_engines_answer
-def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -> Result:
+def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None, partition: int = 0) -> Result:
     """Expands the lane's next messages. If a chat server calls it with `events`, it publishes these first."""
     runtime = get_runtime()
     if events is not None:
@@ -90,25 +92,28 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None) -
         except redis.Unavailable as fault:  # they are nowhere else: the message goes back to its queue
             time.sleep(_BRIEFLY)
             raise Reject(type(fault).__name__, requeue=True) from fault
-    work, expanders = Work(), runtime.expanders if lane == "urgent" else Expanders()
+    if (of := _partition(runtime, partition)) is None:
+        return {}
+    work, expanders = Work(), of.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working():
-        if expanders.work(lambda: _fan_out(runtime, lane, work, wake_deliver), EXPANDS):
-            _wake(fan_out, lane, 1, most=2 * MOST)
+        if expanders.work(lambda: _fan_out(runtime, of, lane, work, partial(wake_deliver, of)), EXPANDS):
+            _wake(fan_out, of, lane, 1, most=2 * MOST)
     return work.result(fan_out.request.id)
 
 
-def open_for(messages: int) -> None:
-    """What the leader calls with the number of messages that became ready.
+def open_for(partition: int, messages: int) -> None:
+    """What the leader of a partition calls with the number of messages that became ready.
 
     A thread of this process expands a few at once, if one is idle; otherwise it wakes workers.
     """
     runtime = get_runtime()
-    if not runtime.hand_over.offer(partial(_handed_over, runtime)) or messages > FEW:
-        wake_fan_out(messages)
+    of = runtime.partitions[partition]
+    if not runtime.hand_over.offer(partial(_handed_over, runtime, of)) or messages > FEW:
+        wake_fan_out(of, messages)
 
 
 @_when_engines_answer
-def _handed_over(runtime: Runtime) -> Result:
+def _handed_over(runtime: Runtime, of: PartitionRuntime) -> Result:
     """Expands what is ready, and delivers a batch of it, as the tasks do. Another idle thread has the next batch.
 
     It does not wait until fewer threads work: these may all be busy with a large channel.
@@ -120,44 +125,44 @@ def _handed_over(runtime: Runtime) -> Result:
         if lane == "urgent" and batches and not own:
             own = 1
             batches -= 1
-        while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, runtime)):
+        while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, of)):
             batches -= 1
-        wake_deliver(lane, batches)
+        wake_deliver(of, lane, batches)
 
-    with shown("carillon.fan_out", {"lane": "urgent"}) as work:
-        if runtime.expanders.work(lambda: _fan_out(runtime, "urgent", work, wake), EXPANDS):
-            _wake(fan_out, "urgent", 1, most=2 * MOST)
-    return _deliver_one(runtime) if own else {}
+    with shown("carillon.fan_out", _arguments(of, "urgent")) as work:
+        if of.expanders.work(lambda: _fan_out(runtime, of, "urgent", work, wake), EXPANDS):
+            _wake(fan_out, of, "urgent", 1, most=2 * MOST)
+    return _deliver_one(of) if own else {}
 
 
 @_when_engines_answer
-def _deliver_one(runtime: Runtime) -> Result:
-    with shown("carillon.deliver", {"lane": "urgent"}) as work:
-        runtime.delivery.deliver("urgent", wake_deliver, work.add)
+def _deliver_one(of: PartitionRuntime) -> Result:
+    with shown("carillon.deliver", _arguments(of, "urgent")) as work:
+        of.delivery.deliver("urgent", partial(wake_deliver, of), work.add)
     return {}
 
 
-def _fan_out(runtime: Runtime, lane: Lane, work: Work, wake: Callable[[Lane, int], None]) -> bool:
+def _fan_out(runtime: Runtime, of: PartitionRuntime, lane: Lane, work: Work, wake: Callable[[Lane, int], None]) -> bool:
     """Adds to `work`. `wake` gets the batches that it made, by lane. Returns whether there is more for this task."""
-    opened = runtime.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
+    opened = of.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return False
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
     if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
-        wake_fan_out(1)
+        wake_fan_out(of, 1)
     try:
-        expanded = _expand(runtime, opened)
+        expanded = _expand(runtime, of, opened)
     except postgres.Unavailable:  # other messages of their channels need not wait until the leases end
-        runtime.journal.give_back(lane, opened)
+        of.journal.give_back(lane, opened)
         raise
-    runtime.journal.give_back(lane, expanded.remaining)
-    for of, n in expanded.batches.items():
-        wake(of, n)
-    wake_fan_out(expanded.unfinished, "bulk")
+    of.journal.give_back(lane, expanded.remaining)
+    for of_lane, n in expanded.batches.items():
+        wake(of_lane, n)
+    wake_fan_out(of, expanded.unfinished, "bulk")
     if lane == "urgent":
         more = more or expanded.freed > 0
     else:
-        wake_fan_out(expanded.freed)
+        wake_fan_out(of, expanded.freed)
     for of_app, counts in expanded.counts.items():
         work.add(of_app, None, counts)
     return more or bool(expanded.remaining)
@@ -165,15 +170,22 @@ def _fan_out(runtime: Runtime, lane: Lane, work: Work, wake: Callable[[Lane, int
 
 @app.task(name="carillon.deliver")
 @_when_engines_answer
-def deliver(lane: Lane) -> Result:
+def deliver(lane: Lane, partition: int = 0) -> Result:
     """Sends the lane's next batches for a moment, and carries out the outcomes of their answers."""
     runtime, work, ends = get_runtime(), Work(), time.monotonic() + TURN
+    if (of := _partition(runtime, partition)) is None:
+        return {}
     with runtime.bulkhead.working():
-        while runtime.delivery.deliver(lane, wake_deliver, work.add):
+        while of.delivery.deliver(lane, partial(wake_deliver, of), work.add):
             if time.monotonic() > ends:
-                wake_deliver(lane, 1)
+                wake_deliver(of, lane, 1)
                 break
     return work.result(deliver.request.id)
+
+
+def _partition(runtime: Runtime, number: int) -> PartitionRuntime | None:
+    """None: a wake-up of a layout that is not in force."""
+    return runtime.partitions[number] if 0 <= number < len(runtime.partitions) else None
 
 
 # Task events of ticks and canaries would bury those of the work.
@@ -182,37 +194,58 @@ def deliver(lane: Lane) -> Result:
 def tick() -> Result:
     """Makes due work ready, repeats lost wake-ups, logs what people did, writes the ledger and the history, deletes old rows."""
     runtime = get_runtime()
-    percent = runtime.streams.tell_pressure()
-    counts = {"due": runtime.journal.make_due_ready(), "accounts": 0, "pruned": 0}
-    try:
-        counts["woken"], unable = _wake_lost(runtime), "redis is full" if percent >= _FULL else None
-    except broker.Away as fault:
-        if not runtime.broker.apart:
-            raise
-        unable = f"the broker is away ({sentence(fault)})"
-    if unable is not None:
-        counts["unblocked"] = _work_here(runtime, unable)
+    counts, faults = Counter[str](due=0, woken=0, accounts=0, pruned=0), list[Exception]()
+    for of in runtime.partitions:
+        with _others_go_on(faults):
+            _tick(runtime, of, counts)
     acts.log_acts(runtime.fleet)
-    counts["retired"] = runtime.deferred_retirement.retire_due()
-    while written := runtime.ledger.flush(runtime.journal):
-        counts["accounts"] += written
     presence.sweep(runtime.keyspace)
     fleet = runtime.fleet
     if fleet.redis.set(fleet.keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
-        counts["pruned"] = runtime.ledger.prune(runtime.settings.message_retention_days)
+        counts["pruned"] += runtime.ledger.prune(runtime.settings.message_retention_days)
         counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
         counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
         counts["pruned"] += audit.forget(runtime.pool)
         counts["pruned"] += incidents.forget(runtime.pool, seconds=_INCIDENTS_SECONDS)
         upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
-        counts |= {f"devices_{what}": n for what, n in upkeep.items()}
+        counts.update({f"devices_{what}": n for what, n in upkeep.items()})
     # Last: a fault of these keeps nothing else from being done.
-    ready = sum((of.tell_due() for of in runtime.due_users), Counter[Lane]())
-    for lane, n in ready.items():
-        wake_deliver(lane, n)
-    counts["digests_and_reminders"] = ready.total()
+    for of in runtime.partitions:
+        with _others_go_on(faults):
+            ready = sum((one.tell_due() for one in of.due_users), Counter[Lane]())
+            for lane, n in ready.items():
+                wake_deliver(of, lane, n)
+            counts["digests_and_reminders"] += ready.total()
     counts["sampled"] = runtime.sampler.sample()
-    return counts
+    if faults:
+        raise faults[0]
+    return dict(counts)
+
+
+@contextmanager
+def _others_go_on(faults: list[Exception]) -> Iterator[None]:
+    """What is done for one partition; while its server is away, that is no reason to leave the others alone."""
+    try:
+        yield
+    except (*redis.Unavailable, *broker.Away) as fault:
+        faults.append(fault)
+
+
+def _tick(runtime: Runtime, of: PartitionRuntime, counts: Counter[str]) -> None:
+    percent = of.streams.tell_pressure()
+    counts["due"] += of.journal.make_due_ready()
+    unable = "redis is full" if percent >= _FULL else None
+    try:
+        counts["woken"] += _wake_lost(runtime, of)
+    except broker.Away as fault:
+        if not runtime.broker.apart:
+            raise
+        unable = f"the broker is away ({sentence(fault)})"
+    if unable is not None:
+        counts["unblocked"] += _work_here(of, unable)
+    counts["retired"] += of.deferred_retirement.retire_due()
+    while written := runtime.ledger.flush(of.journal):
+        counts["accounts"] += written
 
 
 @app.task(name="carillon.canary", send_events=False)
@@ -223,20 +256,20 @@ def canary(key: str) -> Result:
     return {"ok": 1}
 
 
-def _work_here(runtime: Runtime, unable: str) -> int:
+def _work_here(of: PartitionRuntime, unable: str) -> int:
     """Works on what is ready without wake-ups, because nobody accepts any, until there is no more or time is up."""
     done, ends = 0, time.monotonic() + _UNBLOCKING
     seldom.warning("%s and takes no wake-ups: the tick works on what is ready, which is slower", unable)
     while time.monotonic() < ends:
         before = done
         for lane in get_args(Lane):
-            done += bool(runtime.delivery.deliver(lane)) + bool(fan_out(lane))
+            done += bool(of.delivery.deliver(lane)) + bool(fan_out(lane, partition=of.index))
         if done == before:
             break
     return done
 
 
-def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
+def wake_fan_out(of: PartitionRuntime, messages: int, lane: Lane = "urgent") -> None:
     """Wakes workers for so many ready messages.
 
     In the urgent lane one waiting wake-up is enough: the worker that gets it wakes others for the rest.
@@ -245,82 +278,91 @@ def wake_fan_out(messages: int, lane: Lane = "urgent") -> None:
         return
     if lane == "urgent":
         try:
-            if not get_runtime().journal.wake():
+            if not of.journal.wake():
                 return
         except redis.Unavailable as fault:
             _lost(lane, fault)
             return
     # Wake-ups for batches leave room for these.
-    _wake(fan_out, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
+    _wake(fan_out, of, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
 
 
-def wake_deliver(lane: Lane, batches: int) -> None:
+def wake_deliver(of: PartitionRuntime, lane: Lane, batches: int) -> None:
     """Wakes workers for so many ready batches."""
-    _wake(deliver, lane, batches, most=MOST)
+    _wake(deliver, of, lane, batches, most=MOST)
 
 
-def _wake(task: Task, lane: Lane, times: int, *, most: int) -> None:
-    """Sends so many wake-ups, but at most `most` wait in the lane: each serves all ready work."""
+def _wake(task: Task, of: PartitionRuntime, lane: Lane, times: int, *, most: int) -> None:
+    """Sends so many wake-ups, but at most `most` for each partition wait in the lane: each serves all ready work of its own."""
     if not times:
         return
+    kwargs, runtime = _arguments(of, lane), get_runtime()
     try:
-        for _ in range(min(times, most - get_runtime().broker.waiting(LANES[lane][0]))):
-            task.apply_async(kwargs={"lane": lane}, queue=LANES[lane][0], ignore_result=True)
+        waiting = runtime.broker.waiting(LANES[lane][0])
+        for _ in range(min(times, most * len(runtime.partitions) - waiting)):
+            task.apply_async(kwargs=kwargs, queue=LANES[lane][0], ignore_result=True)
     except (AttributeError, *broker.Away) as fault:
         # kombu raises AttributeError if its connection was closed meanwhile. The tick wakes workers again.
         _lost(lane, fault)
+
+
+def _arguments(of: PartitionRuntime, lane: Lane) -> dict[str, Any]:
+    """Those of a wake-up. Without a number it is for the first partition, as for a release before."""
+    return {"lane": lane, "partition": of.index} if of.index else {"lane": lane}
 
 
 def _lost(lane: Lane, fault: Exception) -> None:
     seldom.warning("wake-ups lost, the broker is away", extra={"lane": lane, "fault": type(fault).__name__})
 
 
-def _wake_lost(runtime: Runtime) -> int:
+def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     """Wakes workers for ready work that no waiting wake-up serves. A superfluous wake-up finds nothing and does no harm."""
-    woken = 0
+    woken, alone = 0, len(runtime.partitions) == 1
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.broker.waiting(LANES[lane][0])
-        messages, batches = runtime.journal.ready("e", lane), runtime.journal.ready("b", lane)
+        messages, batches = of.journal.ready("e", lane), of.journal.ready("b", lane)
         to_expand = min(messages, 1) if lane == "urgent" else min(messages, MOST)
         lost = max(0, to_expand + min(batches, MOST) - on_their_way)
+        if not alone and (messages or batches):  # those that wait may all be for other partitions
+            lost = max(1, lost)
         if lost:
-            wake_deliver(lane, min(lost, batches))
-            wake_fan_out(min(messages, lost), lane)
+            wake_deliver(of, lane, min(lost, batches))
+            wake_fan_out(of, min(messages, lost), lane)
         woken += lost
     return woken
 
 
-def _expand(runtime: Runtime, opened: Sequence[Opened]) -> Expanded:
+def _expand(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened]) -> Expanded:
     """Finds the message that cannot be expanded by halving, so that it does not stop the others."""
     try:
-        return runtime.fan_out.expand(opened)
+        return of.fan_out.expand(opened)
     except (postgres.Unavailable, *redis.Unavailable):
         raise
     except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its message
         if len(opened) == 1:
-            return Expanded(Counter(), 0, {}, freed=_failed(runtime, opened[0], fault))
+            return Expanded(Counter(), 0, {}, freed=_failed(runtime, of, opened[0], fault))
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
-    first = _expand(runtime, opened[:half])
+    first = _expand(runtime, of, opened[:half])
     if first.remaining or first.unfinished:  # the other half may have more messages of their channels
         return replace(first, counts={}, remaining=[*first.remaining, *opened[half:]])
-    second = _expand(runtime, opened[half:])
+    second = _expand(runtime, of, opened[half:])
     return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
 
 
-def _failed(runtime: Runtime, opened: Opened, fault: Exception) -> int:
+def _failed(runtime: Runtime, of: PartitionRuntime, opened: Opened, fault: Exception) -> int:
     """Dead-letters a message whose expansion has failed several times, with the fault.
 
     Returns how many messages no longer wait for it.
     """
     extra = {"app": opened.app, "entry": opened.entry, "fault": type(fault).__name__}
     log.error("message cannot be expanded", extra=extra, exc_info=fault)
-    if runtime.journal.last_try(opened.entry, tries=TRIES):
+    if of.journal.last_try(opened.entry, tries=TRIES):
         error = f"expansion failed: {type(fault).__name__}"
         _, id = identify(opened.document)
         runtime.ledger.add_dead_letter(DeadLetter(opened.entry, opened.app, id, error, opened.document))
-        return runtime.journal.abandon(opened.id)
-    return runtime.journal.postpone(opened)
+        return of.journal.abandon(opened.id)
+    return of.journal.postpone(opened)
 
 
 def _publish(runtime: Runtime, events: list[Any]) -> int:

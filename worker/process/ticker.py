@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from config.seldom import Seldom
@@ -30,7 +31,7 @@ class Ticker(BackgroundThread):
     def _run(self) -> None:
         while not self._stop.wait(PAUSE):
             try:
-                if self._runtime.journal.unwatched():
+                if self._unwatched():
                     self._tick()
             except redis.Unavailable:
                 continue
@@ -39,3 +40,11 @@ class Ticker(BackgroundThread):
                 self._stop.wait(WAIT)
             except Exception:  # noqa: BLE001 - whatever it was, the next tick may succeed
                 self._seldom.exception("tick failed")
+
+    def _unwatched(self) -> bool:
+        """Whether nobody ticks, by the first partition whose server answers. Raises what that of the last one raises."""
+        *others, last = self._runtime.partitions
+        for one in others:
+            with suppress(*redis.Unavailable):
+                return one.journal.unwatched()
+        return last.journal.unwatched()

@@ -1,11 +1,12 @@
 """Everything that is watched, with its present value: no condition is provably not "nobody looked"."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from worker.reports.conditions import SKEW, STOPS, WORKERLESS
-from worker.reports.snapshot import RedisFacts, Snapshot, WorkerFacts
+from worker.reports.snapshot import Leader, RedisFacts, Snapshot, WorkerFacts
 from worker.reports.words import counted, lasting
 
 
@@ -30,10 +31,18 @@ def _pushes(snapshot: Snapshot) -> Iterator[Check]:
     if snapshot.letters is not None:
         value = f"{snapshot.letters.total:,} in all, {snapshot.letters.late:,} of them in the last hour"
         yield Check("dead letters", value, ("dead_letters",))
-    if snapshot.leader is not None:
+    if snapshot.leaders:
         waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
-        leads = f"{snapshot.leader.owner} leads" if snapshot.leader.owner else "nobody has led yet"
+        leads = _led(snapshot.leaders)
         yield Check("intake", f"{leads}, the oldest entry waits for {waits:.1f} s", ("no_leader", "intake_not_moving"))
+
+
+def _led(leaders: Sequence[Leader]) -> str:
+    if len(leaders) == 1:
+        return f"{leaders[0].owner} leads" if leaders[0].owner else "nobody has led yet"
+    by_owner = Counter(one.owner for one in leaders if one.owner)
+    led = ", ".join(f"{owner} leads {n}" for owner, n in sorted(by_owner.items()))
+    return f"of {len(leaders)} partitions {led}" if led else "nobody has led yet"
 
 
 def _work(snapshot: Snapshot) -> Iterator[Check]:
@@ -68,9 +77,6 @@ def _engines(snapshot: Snapshot) -> Iterator[Check]:
 
 def _redis(memory: RedisFacts) -> Iterator[Check]:
     yield Check("redis persistence", f"appendonly is {'on' if memory.append_only else 'off'}", ("redis_persistence",))
-    if memory.replicas:
-        needed = "one at least has to keep up" if memory.needs_replicas else "none is needed for a write"
-        yield Check("redis replicas", f"{memory.replicas} connected; {needed}", ("redis_replicas",))
     limit = "" if memory.maximum else ", without a limit of memory"
     yield Check("redis eviction", f"{memory.policy}{limit}", ("redis_eviction",))
     if memory.maximum:

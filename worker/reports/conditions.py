@@ -88,7 +88,7 @@ NAMES: Final = (
         "due_late",
     ),
     *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
-    *("redis_filling", "redis_eviction", "redis_persistence", "redis_replicas", "postgres_read_only", "clock_of_redis"),
+    *("redis_filling", "redis_eviction", "redis_persistence", "postgres_read_only", "clock_of_redis"),
     *("clock_of_postgres", "schema_behind"),
 )
 #: Seconds that a condition must last before it opens, where that is not in the facts. Others open at once.
@@ -287,25 +287,21 @@ def _redis(redis: RedisFacts) -> Iterator[Condition]:
     if not redis.append_only:
         what = "appendonly is off, so a restart loses pushes"
         yield Condition("redis_persistence", "warning", what, "set appendonly yes in redis.conf")
-    if redis.replicas and not redis.needs_replicas:
-        what = "min-replicas-to-write is 0, so a primary that is cut off takes events that a failover loses"
-        do = "set min-replicas-to-write 1 and min-replicas-max-lag 2 on every server"
-        yield Condition("redis_replicas", "warning", what, do, figures=f"{redis.replicas} connected")
 
 
 def _flow(snapshot: Snapshot) -> Iterator[Condition]:
     """What does not move, or too slowly."""
-    leader = snapshot.leader
-    waits = any(stream.oldest is not None for stream in snapshot.streams)
-    # A new system with no unread entries needs no leader yet.
-    if leader is not None and leader.left < -LEADERLESS and (leader.owner or waits):
-        last = f"{leader.owner} was the last" if leader.owner else "nobody ever did"
-        what = f"no worker takes events off the stream ({last})"
-        since = snapshot.now + leader.left if leader.owner else None
-        yield Condition("no_leader", "critical", what, "start carillon worker, or look at its log", since=since)
-    else:
-        for stream in snapshot.streams:
-            yield from _stream(stream, leader, snapshot.now)
+    unled = set()
+    for leader in snapshot.leaders or ():
+        waits = any(one.oldest is not None for one in snapshot.streams if one.partition == leader.partition)
+        # A new system with no unread entries needs no leader yet.
+        if leader.left < -LEADERLESS and (leader.owner or waits):
+            unled.add(leader.partition)
+            yield _no_leader(leader, snapshot.now)
+    by_partition = {one.partition: one for one in snapshot.leaders or ()}
+    for stream in snapshot.streams:
+        if stream.partition not in unled:
+            yield from _stream(stream, by_partition.get(stream.partition), snapshot.now)
     running = {lane for one in snapshot.workers or () if one.age < WORKERLESS for lane in one.lanes}
     for lane in snapshot.lanes:
         yield from _lane(lane, worked=snapshot.workers is None or lane.lane in running)
@@ -313,6 +309,16 @@ def _flow(snapshot: Snapshot) -> Iterator[Condition]:
         if late >= LATE:
             what, do = f"{name} are late", "see the workers' log for ticks that fail; where there are none, add workers"
             yield Condition("due_late", "warning", what, do, place=name, figures=f"the first one by {lasting(late)}")
+
+
+def _no_leader(leader: Leader, now: float) -> Condition:
+    last = f"{leader.owner} was the last" if leader.owner else "nobody ever did"
+    where = "the stream" if leader.partition is None else f"the streams of partition {leader.partition}"
+    what, since = f"no worker takes events off {where} ({last})", now + leader.left if leader.owner else None
+    place = "" if leader.partition is None else f"partition {leader.partition}"
+    return Condition(
+        "no_leader", "critical", what, "start carillon worker, or look at its log", since=since, place=place
+    )
 
 
 def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[Condition]:
@@ -324,11 +330,15 @@ def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[
         whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
         first = f" ({stream.first} is the first)" if stream.first else ""
         what, do = f"entries wait on {stream.name}{first}, and none is taken", f"look at the log, {whose}"
-        yield Condition("intake_not_moving", "critical", what, do, stream.app, since=now - still, figures=n)
+        place = "" if stream.partition is None else f"partition {stream.partition}"
+        yield Condition(
+            "intake_not_moving", "critical", what, do, stream.app, since=now - still, place=place, figures=n
+        )
     elif stream.oldest >= OLD:
         what = f"entries of {stream.name} wait too long to be taken"
         do = "add workers, as what was taken before has to go out first, or publish more slowly"
-        yield _old("stream", stream.app, stream.oldest, what, do, n)
+        place = "stream" if stream.partition is None else f"stream of partition {stream.partition}"
+        yield _old(place, stream.app, stream.oldest, what, do, n)
 
 
 def _lane(lane: LaneFacts, *, worked: bool) -> Iterator[Condition]:

@@ -81,7 +81,7 @@ class Reading:
 
 #: Part -> the beginnings of the names of the conditions that depend on it.
 _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    "redis memory": ("redis_filling", "redis_eviction", "redis_persistence", "redis_replicas"),
+    "redis memory": ("redis_filling", "redis_eviction", "redis_persistence"),
     "secrets of devices": ("device_",),
     "trimmed entries": ("entries_",),
     "clock of redis": ("clock_", "stream_"),
@@ -135,7 +135,7 @@ def read(
     skews: dict[str, float | None] = {}
     if keyspace is not None:
         redis, fleet = keyspace.redis, keyspace.fleet
-        facts["redis"] = parts.read("redis memory", lambda: of_redis(redis))
+        facts["redis"] = parts.read("redis memory", lambda: of_redis(keyspace))
         facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(fleet))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(keyspace)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: skew(lambda: clock(redis)))
@@ -149,13 +149,13 @@ def read(
         facts["letters"] = parts.read("dead letters", lambda: _letters(db))
         facts["recorded_fleet"] = parts.read("fleet", lambda: recorded(db)) or ""
         facts["outbox"] = parts.read("outbox", lambda: _outbox(db))
-        facts["leader"] = parts.read("leader", lambda: _leader(db)) if workers else None
         skews["postgres"] = parts.read("clock of postgres", lambda: skew(lambda: postgres.clock(db)))
     if keyspace is not None and db is not None:
         waits = parts.read("backlog", lambda: backlog.read(keyspace, cursors.taken(db)))
         facts["lanes"] = _lanes(waits) if workers and waits is not None else ()
         facts["providers"] = parts.read("providers", lambda: _providers(keyspace, db, now, readable, ends or {}, waits))
         facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
+        facts["leaders"] = parts.read("leader", lambda: _leaders(keyspace, db)) if workers else None
         facts["streams"] = (parts.read("intake", lambda: _streams(keyspace, db)) or ()) if workers else ()
     known = {engine: skew for engine, skew in skews.items() if skew is not None}
     return Reading(
@@ -166,18 +166,22 @@ def read(
     )
 
 
-def of_redis(redis: Redis) -> RedisFacts:
+def of_redis(keyspace: Keyspace) -> RedisFacts:
+    """Of the servers that have the partitions: the one that is fullest, and the worst of their settings."""
+    every = [_of_server(redis) for redis in {id(of.redis): of.redis for of in keyspace}.values()]
+    fullest = max(every, key=lambda one: (one.percent, one.used))
+    policy = next((one.policy for one in every if one.policy != "noeviction"), fullest.policy)
+    return replace(fullest, policy=policy, append_only=all(one.append_only for one in every))
+
+
+def _of_server(redis: Redis) -> RedisFacts:
     memory: Any = redis.info("memory")
     persistence: Any = redis.info("persistence")
-    replication: Any = redis.info("replication")
     return RedisFacts(
         int(memory.get("used_memory", 0)),
         int(memory.get("maxmemory", 0)),
         str(memory.get("maxmemory_policy", "noeviction")),
         bool(persistence.get("aof_enabled", True)),
-        int(replication.get("connected_slaves", 0)),
-        # Said only where a number of them is needed.
-        "min_slaves_good_slaves" in replication,
     )
 
 
@@ -368,16 +372,22 @@ def _devices_unreadable(fleet: Fleet) -> str | None:
     return None if host is None else host.decode(errors="replace")
 
 
-def _leader(db: Connection) -> Leader | None:
-    found = lease.holder(db)
-    return Leader("", 0.0, -inf) if found is None else Leader(found.owner, found.since, found.until - found.now)
+def _leaders(keyspace: Keyspace, db: Connection) -> Sequence[Leader]:
+    several = len(keyspace.partitions) > 1
+    made = []
+    for of in keyspace:
+        found = lease.holder(db, lease.lease_of(of.index, tagged=bool(of.names.mark)))
+        owner, since, left = ("", 0.0, -inf) if found is None else (found.owner, found.since, found.until - found.now)
+        made.append(Leader(owner, since, left, of.index if several else None))
+    return made
 
 
 def _streams(keyspace: Keyspace, db: Connection) -> Sequence[StreamFacts]:
-    return [one for partition in keyspace for one in _streams_of(partition, db)]
+    several = len(keyspace.partitions) > 1
+    return [one for of in keyspace for one in _streams_of(of, db, of.index if several else None)]
 
 
-def _streams_of(partition: Partition, db: Connection) -> Iterator[StreamFacts]:
+def _streams_of(partition: Partition, db: Connection, number: int | None) -> Iterator[StreamFacts]:
     # What comes while this is read is neither old nor ahead.
     moved, entered = postgres.clock(db), clock(partition.redis)
     known = {stream: of for stream, of in cursors.moved_at(db).items() if partition.names.has(stream)}
@@ -389,4 +399,4 @@ def _streams_of(partition: Partition, db: Connection) -> Iterator[StreamFacts]:
         oldest = None if of.unread is None else max(0.0, entered - ms_of(of.unread) / 1000)
         still = moved - known[stream][1]
         ahead = ms_of(of.last) / 1000 - left
-        yield StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or "")
+        yield StreamFacts(stream, app, oldest, unread.get(app or ""), still, ahead, of.unread or "", number)

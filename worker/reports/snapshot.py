@@ -18,9 +18,6 @@ class RedisFacts:
     maximum: int = 0
     policy: str = "noeviction"
     append_only: bool = True
-    replicas: int = 0
-    #: Whether it refuses writes without a replica that keeps up: `min-replicas-to-write`.
-    needs_replicas: bool = False
 
     @property
     def percent(self) -> int:
@@ -77,6 +74,8 @@ class StreamFacts:
     ahead: float = 0.0
     #: Id of that oldest entry.
     first: str = ""
+    #: Where there are several.
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +123,14 @@ class Trimmed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who took the intake's lease last."""
+    """Who took the lease of an intake last."""
 
     owner: str
     since: float
     #: Seconds until the lease ends; negative: nobody leads.
     left: float
+    #: Where there are several.
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ class Snapshot:
     #: Postgres takes no writes.
     read_only: bool | None = None
     #: Nobody ever led: `Leader` with an empty owner. None: not known, or no workers are expected.
-    leader: Leader | None = None
+    #: One a partition; None: not known.
+    leaders: Sequence[Leader] | None = None
     letters: Letters | None = None
     trimmed: Sequence[Trimmed] = ()
     #: A worker (host) whose keys did not open a device's secret, in the last minutes.

@@ -41,7 +41,7 @@ class Fence:
         # A command that is sent again by the client could come after one that was sent later.
         self._redis.set_retry(Retry(NoBackoff(), 0))
         self._source, self._max_backlog = source, max_backlog
-        self._layout, self._partitions = UNTAGGED, Keyspace(self._redis).partitions
+        self._layout, self._partitions = UNTAGGED, Keyspace(self._redis, lambda _: UNTAGGED).partitions
         self._known_until = float("-inf")
         self._holder: str | None = None
 
@@ -112,7 +112,7 @@ class Fence:
         self._known_until = time.monotonic() + KNOWN
         if layout != self._layout:
             self._layout, self._holder = layout, None
-            self._partitions = Keyspace(self._redis, layout.tags).partitions
+            self._partitions = Keyspace(self._redis, lambda _: layout).partitions
 
     def close(self) -> None:
         self._redis.close()

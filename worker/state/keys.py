@@ -84,6 +84,10 @@ _JOURNAL: Final = "journal"
 # fmt: off
 
 # What producers share with the workers. `producers/` has these names as well: it imports nothing of ours.
+LAYOUT: Final = Family(
+    "layout", "string", "JSON of the partitions and their tags; none: one partition without a tag", "the first worker, commands",
+    "never", "one", scope="producers",
+)
 EVENTS: Final = Family(
     "events", "stream", "event documents of any app: the inlet", "producers, relay",
     "an entry: when every device of the event has its outcome; the stream: never, its ids must not begin anew",
@@ -488,10 +492,6 @@ PRESENCE_CURSOR: Final = Family(
 RECENT: Final = Family(
     "recent:<app>:<day>", "hash", "bucket of a channel -> the newest message document seen there", "intake", "two days",
     "channels: 4,096 documents of 4 KiB",
-)
-NEXT_LAYOUT: Final = Family(
-    "layout:next", "string", "while the partitions are changed: the JSON of the layout of before, and of the one to come",
-    "commands", "the change is done", "one", scope="producers",
 )
 OUTBOX: Final = Family(
     "outbox:<source>", "hash", "`holder`: the relay that moves now; `rows`: those of the last batch", "relay", "never",

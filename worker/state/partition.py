@@ -3,65 +3,95 @@
 A store of one app's state takes its `Partition`. What all processes share is in the `Fleet`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
+from producers.partitions import UNTAGGED, Layout
 from worker.core.entry import Names, mark_of
+from worker.state import layout, servers
 from worker.state.keys import FLEET, PREFIX, Keys
 from worker.state.redis import Redis
 from worker.state.scripts import Scripts
 
 
 class Partition:
-    """The keys of some apps, which scripts change together. Its keys begin with `prefix`.
+    """The keys of some apps, which scripts change together: number `index` of the layout.
 
     `redis` is a client of the server that has them. `any_slot` is one for single keys wherever they are, as those of producers.
     """
 
-    def __init__(self, index: int, prefix: str, redis: Redis, any_slot: Redis | None = None) -> None:
-        self.index, self.prefix, self.redis = index, prefix, redis
+    def __init__(self, index: int, of: Layout, redis: Redis, any_slot: Redis | None = None) -> None:
+        self.index, self.redis, self._layout = index, redis, of
+        #: What its keys begin with.
+        self.prefix = of.prefix(index)
         self.any_slot = redis if any_slot is None else any_slot
-        mark = "" if prefix == PREFIX else mark_of(index)
-        self.keys = Keys(prefix, "partition", mark)
+        mark = mark_of(index) if of.tags else ""
+        self.keys = Keys(self.prefix, "partition", mark)
         self.names = Names(self.keys.EVENTS(), mark)
         self.scripts = Scripts(redis, self.keys)
+
+    def owns(self, app: str) -> bool:
+        """Whether the app lives here."""
+        return self._layout.partition_of(app) == self.index
+
+    def __repr__(self) -> str:
+        return f"Partition({self.index}, {self.prefix!r})"
+
+
+class Keyspace:
+    """All keys of an installation, as its layout says. `read` reads that when it is first needed, and may raise Redis' errors.
+
+    `redis` is a client for single keys wherever they are.
+    """
+
+    def __init__(self, redis: Redis, read: Callable[[Redis], Layout] = layout.read) -> None:
+        self.redis, self._read = redis, read
+        self.fleet = Fleet(self)
+
+    @cached_property
+    def layout(self) -> Layout:
+        return self._read(self.redis)
+
+    @cached_property
+    def partitions(self) -> Sequence[Partition]:
+        of = self.layout
+        return [Partition(n, of, self.client_of(of.prefix(n)), self.redis) for n in range(of.partitions)]
+
+    def client_of(self, key: str) -> Redis:
+        """A client of the server that has the key's slot."""
+        return servers.beside(self.redis, key)
+
+    def moved(self) -> bool:
+        """Whether another layout is in force by now."""
+        return layout.read(self.redis) != self.layout
+
+    def of_app(self, app: str) -> Partition:
+        """The partition that the app lives in."""
+        return self.partitions[self.layout.partition_of(app)]
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self.partitions)
 
 
 class Fleet:
     """What all processes of an installation tell each other and operators."""
 
-    def __init__(self, prefix: str, redis: Redis) -> None:
-        self.prefix, self.redis = prefix, redis
-        self.keys = Keys(prefix, "fleet")
-        self.scripts = Scripts(redis, self.keys)
-
-
-class Keyspace:
-    """All keys of an installation. Without `tags` it has one partition, whose keys have no tag."""
-
-    def __init__(self, redis: Redis, tags: Sequence[str] = ()) -> None:
-        #: A client for single keys, wherever they are.
-        self.redis = redis
-        self.partitions: Sequence[Partition] = [
-            Partition(index, prefix, redis) for index, prefix in enumerate(_prefixes(tags))
-        ]
-        self._fleet_prefix = PREFIX + FLEET if tags else PREFIX
-
-    def __iter__(self) -> Iterator[Partition]:
-        return iter(self.partitions)
+    def __init__(self, keyspace: Keyspace) -> None:
+        self._keyspace = keyspace
 
     @cached_property
-    def fleet(self) -> Fleet:
-        return Fleet(self._fleet_prefix, self.redis)
+    def redis(self) -> Redis:
+        return self._keyspace.client_of(PREFIX + FLEET)
 
-    def of_app(self, app: str) -> Partition:
-        return self.partitions[0]
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(PREFIX + FLEET if self._keyspace.layout.tags else PREFIX, "fleet")
+
+    @cached_property
+    def scripts(self) -> Scripts:
+        return Scripts(self.redis, self.keys)
 
 
 def untagged(redis: Redis) -> Partition:
     """The only partition of an installation without tags."""
-    return Keyspace(redis).partitions[0]
-
-
-def _prefixes(tags: Sequence[str]) -> list[str]:
-    return [f"{PREFIX}{{{tag}}}:" for tag in tags] or [PREFIX]
+    return Partition(0, UNTAGGED, redis)

@@ -95,7 +95,7 @@ class Streams:
 
     def __init__(self, partition: Partition) -> None:
         self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
-        self.names = partition.names
+        self.names, self.owns = partition.names, partition.owns
         self._token = 0
 
     def lead(self, token: int) -> None:

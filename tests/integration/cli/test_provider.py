@@ -4,6 +4,7 @@ import json
 
 from tests.integration.cli.conftest import redis_of
 from worker.reports.acts import log_acts
+from worker.state.partition import Keyspace
 
 
 def test_a_provider_is_paused_shown_and_resumed(with_key):
@@ -18,15 +19,15 @@ def test_a_provider_is_paused_shown_and_resumed(with_key):
 
 def test_what_operators_do_leaves_a_line_in_the_workers_log(with_key, caplog):
     cli = with_key
-    log_acts(redis_of(cli))
+    log_acts(Keyspace(redis_of(cli)).fleet)
     cli.ok("provider", "pause", "apns", "--app", "chat", "--reason", "new key")
     cli.ok("provider", "resume", "apns", "--app", "chat")
     cli.ok("app", "set", "chat", "--no-push")
     cli.ok("push", "remove", "apns", "--app", "chat", "--yes")
     with redis_of(cli) as redis:
         caplog.clear()
-        assert log_acts(redis) == 4
-        assert log_acts(redis) == 0
+        assert log_acts(Keyspace(redis).fleet) == 4
+        assert log_acts(Keyspace(redis).fleet) == 0
     lines = [(r.getMessage(), vars(r).get("provider"), vars(r).get("detail")) for r in caplog.records]
     assert lines == [
         ("by hand: provider paused", "apns", "new key"),

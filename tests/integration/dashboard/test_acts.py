@@ -81,7 +81,7 @@ def test_a_pause_says_what_it_does_and_is_audited(site: Site, providers: dict[st
     assert "Nothing is sent through apns of app chat until somebody resumes it." in page
     answer = done(site, PAUSE)
     assert (answer.status_code, "apns of app chat is paused" in answer.text) == (200, True)
-    stopped = site.stores.breaker.stopped(providers["chat"])
+    stopped = site.stores.partitions[0].breaker.stopped(providers["chat"])
     assert stopped is not None
     assert (stopped.manual, stopped.reason) == (True, "receiver moves (otto)")
     assert audit(site) == [("provider paused", "otto", "chat", "apns", "receiver moves")]
@@ -130,7 +130,7 @@ def said(site: Site, path: str) -> str:
 def test_a_resume_lets_it_flow(site: Site, providers: dict[str, int]) -> None:
     done(site, PAUSE)
     assert done(site, RESUME, "ada").status_code == 200
-    assert site.stores.breaker.stopped(providers["chat"]) is None
+    assert site.stores.partitions[0].breaker.stopped(providers["chat"]) is None
     assert [row[:2] for row in audit(site)] == [("provider paused", "otto"), ("provider resumed", "ada")]
 
 
@@ -160,7 +160,7 @@ def test_an_act_wants_a_note(site: Site, other: dict[str, str]) -> None:
 def test_a_pause_of_everything_wants_the_word(site: Site, providers: dict[str, int]) -> None:
     assert done(site, "/pause").status_code == 400
     assert done(site, "/pause", typed="everything").status_code == 200
-    assert {id for id in providers.values() if site.stores.breaker.stopped(id)} == set(providers.values())
+    assert {id for id in providers.values() if site.stores.partitions[0].breaker.stopped(id)} == set(providers.values())
     assert audit(site) == [("everything paused", "otto", None, None, "receiver moves")]
 
 
@@ -168,16 +168,16 @@ def test_a_resume_of_everything_leaves_what_was_paused_before(site: Site, provid
     done(site, PAUSE)
     done(site, "/pause", typed="everything")
     assert done(site, "/resume").status_code == 200
-    assert site.stores.breaker.stopped(providers["chat"]) is not None
-    assert site.stores.breaker.stopped(providers["forum"]) is None
+    assert site.stores.partitions[0].breaker.stopped(providers["chat"]) is not None
+    assert site.stores.partitions[0].breaker.stopped(providers["forum"]) is None
 
 
 def test_a_pause_of_an_app_is_of_that_app(site: Site, providers: dict[str, int]) -> None:
     done(site, "/apps/chat/pause")
-    assert site.stores.breaker.stopped(providers["chat"]) is not None
-    assert site.stores.breaker.stopped(providers["forum"]) is None
+    assert site.stores.partitions[0].breaker.stopped(providers["chat"]) is not None
+    assert site.stores.partitions[0].breaker.stopped(providers["forum"]) is None
     done(site, "/apps/chat/resume")
-    assert site.stores.breaker.stopped(providers["chat"]) is None
+    assert site.stores.partitions[0].breaker.stopped(providers["chat"]) is None
 
 
 def test_a_probe_is_sent_at_once(site: Site, providers: dict[str, int]) -> None:
@@ -185,7 +185,7 @@ def test_a_probe_is_sent_at_once(site: Site, providers: dict[str, int]) -> None:
     origins = [f"https://{n}.example.org" for n in range(20)]
     Origins(site.stores.keyspace.partitions[0]).note(providers["chat"], origins)
     for way in (providers["chat"], *(way_of(providers["chat"], origin) for origin in origins)):
-        site.stores.breaker.stop(way, "unreachable", 1.0)
+        site.stores.partitions[0].breaker.stop(way, "unreachable", 1.0)
     assert site.stores.redis.keys("*probe*")
     assert done(site, PATHS["probe"]).status_code == 200
     assert not site.stores.redis.keys("*probe*")
@@ -254,7 +254,7 @@ def test_every_act_is_tried_above() -> None:
 
 
 def test_who_is_on_a_condition_is_shown_with_it(site: Site, providers: dict[str, int]) -> None:
-    site.stores.breaker.stop(providers["chat"], "silent", time.time() - 60)
+    site.stores.partitions[0].breaker.stop(providers["chat"], "silent", time.time() - 60)
     Watch(site.stores.keyspace, site.runtime.pool).look()
     visitor = site.visitor("otto")
     [path] = set(re.findall(r'href="(/conditions/take[^"]*silent[^"]*)"', visitor.get("/conditions?1").text))

@@ -43,7 +43,7 @@ def test_a_condition_is_a_card_with_what_to_do_until_it_is_a_row_of_what_ended(
     site: Site, reader: Visitor, hooks: Provider
 ) -> None:
     site.runtime.redis.set(keys.BEAT(), 1)
-    site.runtime.breaker.stop(hooks.id, HOSTILE, time.time() - 60, manual=True)
+    site.runtime.partitions[0].breaker.stop(hooks.id, HOSTILE, time.time() - 60, manual=True)
     look(site)
     [one] = watch.current(site.runtime.fleet).conditions
     page = reader.get("/conditions")
@@ -54,7 +54,7 @@ def test_a_condition_is_a_card_with_what_to_do_until_it_is_a_row_of_what_ended(
     assert "carillon provider resume hooks --app tutor" in shown
     assert "Everything that is watched" in shown and "1 of 1 is stopped" in shown
 
-    site.runtime.breaker.resume(hooks.id, by_hand=True)
+    site.runtime.partitions[0].breaker.resume(hooks.id, by_hand=True)
     look(site, later=OVER + 1)
     shown = said(reader.get("/conditions?later=1").text)
     assert "Nothing is wrong" in shown and "Nothing needs somebody" in shown
@@ -64,7 +64,7 @@ def test_a_condition_is_a_card_with_what_to_do_until_it_is_a_row_of_what_ended(
 def test_while_postgres_is_away_what_is_open_is_shown_all_the_same(
     site: Site, reader: Visitor, hooks: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site.runtime.breaker.stop(hooks.id, "silent", time.time() - 60)
+    site.runtime.partitions[0].breaker.stop(hooks.id, "silent", time.time() - 60)
     look(site)
 
     def away(*_: object, **__: object) -> Callable[[], None]:
@@ -74,7 +74,7 @@ def test_while_postgres_is_away_what_is_open_is_shown_all_the_same(
     shown = said(reader.get("/conditions?later=2").text)
     assert "1 condition is open" in shown and "Critical since" in shown
     assert "does not answer (silent)" in shown
-    site.runtime.breaker.resume(hooks.id)
+    site.runtime.partitions[0].breaker.resume(hooks.id)
 
 
 def test_a_page_that_nobody_keeps_up_to_date_says_so(site: Site, reader: Visitor) -> None:

@@ -144,13 +144,13 @@ def test_an_app_has_its_settings_with_defaults_and_its_templates_as_text(reader:
 
 
 def test_a_paused_provider_is_named_everywhere(site: Site, reader: Visitor, hooks: Provider) -> None:
-    site.runtime.breaker.stop(hooks.id, "receiver moves", time.time(), manual=True)
+    site.runtime.partitions[0].breaker.stop(hooks.id, "receiver moves", time.time(), manual=True)
     look(site)
     try:
         for path in PAGES:
             assert "paused" in reader.get(f"{path}?again=1").text, path
     finally:
-        site.runtime.breaker.resume(hooks.id, by_hand=True)
+        site.runtime.partitions[0].breaker.resume(hooks.id, by_hand=True)
         look(site)
 
 

@@ -1,7 +1,9 @@
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from producers.partitions import UNTAGGED, Layout, tags
 from tests.integration.pipeline.harness import Pipeline
 from worker.reports.invariants import check_invariants
 
@@ -16,11 +18,16 @@ def used(pipeline: Pipeline) -> Iterator[Pipeline]:
 
 
 @pytest.fixture
-def pipeline(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
-    yield from used(Pipeline(postgres_url, redis_url))
+def layout() -> Layout:
+    return Layout(2, tags(4)) if os.environ.get("CARILLON_TAGGED") else UNTAGGED
 
 
 @pytest.fixture
-def small_pages(postgres_url: str, redis_url: str) -> Iterator[Pipeline]:
+def pipeline(postgres_url: str, redis_url: str, layout: Layout) -> Iterator[Pipeline]:
+    yield from used(Pipeline(postgres_url, redis_url, layout=layout))
+
+
+@pytest.fixture
+def small_pages(postgres_url: str, redis_url: str, layout: Layout) -> Iterator[Pipeline]:
     """Pages of 10 members, batches of 7 jobs."""
-    yield from used(Pipeline(postgres_url, redis_url, page=10, batch=7))
+    yield from used(Pipeline(postgres_url, redis_url, page=10, batch=7, layout=layout))

@@ -9,13 +9,14 @@ from typing import Any, cast
 from cryptography.fernet import Fernet
 
 from producers import events as ev
+from producers.partitions import UNTAGGED, Layout
 from tests.integration.pipeline.keys import new_key
 from worker.core.model import ACCEPTED, HELD_UP, AppSettings, Notification, Provider, Response
 from worker.core.outcome import CONFIRM_SECONDS
 from worker.core.rules import RULES, Rule
 from worker.core.way import way_in
 from worker.database.devices import Devices
-from worker.database.lease import Lease
+from worker.database.lease import Lease, lease_of
 from worker.database.ledger import Ledger
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
@@ -127,11 +128,12 @@ class Pipeline:
         facts: Sequence[Fact[Any]] = FACTS,
         rules: Sequence[Rule] = RULES,
         export: Export | None = None,
+        layout: Layout = UNTAGGED,
     ):
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
-        self.keyspace = Keyspace(self.redis)
-        self.partition = self.keyspace.partitions[0]
+        self.keyspace = Keyspace(self.redis, lambda _: layout)
+        self.partition = self.keyspace.of_app("demo")
         self.journal = Journal(self.partition, lease=lease)
         self.secret_key = Fernet.generate_key().decode()
         self.registry = Registry(self.pool, [self.secret_key], kinds)
@@ -148,7 +150,12 @@ class Pipeline:
         self.woken: list[int] = []
         self.streams, self.lease = (
             Streams(self.partition),
-            Lease(self.pool, LeaderHint(self.partition), owner="pipeline"),
+            Lease(
+                self.pool,
+                LeaderHint(self.partition),
+                owner="pipeline",
+                name=lease_of(self.partition.index, tagged=bool(layout.tags)),
+            ),
         )
         self.intake = Intake(
             *(self.partition, self.journal, self.apps),
@@ -230,7 +237,7 @@ class Pipeline:
     def publish(self, *published: ev.AnyEvent | bytes) -> None:
         for event in published:
             document = event if isinstance(event, bytes) else ev.encode(event)
-            self.redis.xadd(ev.STREAM, {ev.FIELD: document})
+            self.redis.xadd(self.partition.names.inlet, {ev.FIELD: document})
 
     def member(self, channel: str, *users: str, devices: int = 1) -> None:
         """Adds members with devices whose tokens are `token(user, n)`."""
@@ -299,7 +306,7 @@ class Pipeline:
 
     def retire_deferred(self) -> int:
         """It is time to decide about the devices whose token was refused; returns how many are retired."""
-        keys: Any = self.redis.keys("carillon:suspects:[0-9]*")
+        keys: Any = self.redis.keys(self.partition.keys.DEFERRED("[0-9]*"))
         for key in keys:
             deferred: Any = self.redis.zrange(key, 0, -1)
             self.redis.zadd(key, dict.fromkeys(deferred, 0))
@@ -317,19 +324,21 @@ class Pipeline:
 
         Without `leases` whoever has taken something keeps it.
         """
-        due: Any = self.redis.zrange("carillon:due", 0, -1, withscores=True)
+        due: Any = self.redis.zrange(f"{self.partition.prefix}due", 0, -1, withscores=True)
         for member, at in due:
-            if leases or not self.redis.hexists(f"carillon:batch:{member[2:].decode()}", "leased"):
-                self.redis.zadd("carillon:due", {member: at - seconds}, xx=True)
-        looks: Any = self.redis.zrange("carillon:looks:due", 0, -1, withscores=True)
+            if leases or not self.redis.hexists(f"{self.partition.prefix}batch:{member[2:].decode()}", "leased"):
+                self.redis.zadd(f"{self.partition.prefix}due", {member: at - seconds}, xx=True)
+        looks: Any = self.redis.zrange(f"{self.partition.prefix}looks:due", 0, -1, withscores=True)
         for look, at in looks:
-            self.redis.zadd("carillon:looks:due", {look: at - seconds}, xx=True)
-        keys: Any = self.redis.keys("carillon:notbefore:device:*[0-9]") + self.redis.keys("carillon:out_of_turn:*")
+            self.redis.zadd(f"{self.partition.prefix}looks:due", {look: at - seconds}, xx=True)
+        keys: Any = self.redis.keys(f"{self.partition.prefix}notbefore:device:*[0-9]") + self.redis.keys(
+            f"{self.partition.prefix}out_of_turn:*"
+        )
         for key in keys:
             ends: Any = self.redis.zrange(key, 0, -1, withscores=True)
             for device, at in ends:
                 self.redis.zadd(key, {device: at - seconds})
-        for key in self.redis.scan_iter("carillon:quota:*"):
+        for key in self.redis.scan_iter(f"{self.partition.prefix}quota:*"):
             self.redis.hincrbyfloat(key, "until", -seconds)
         self._age_refusals(seconds)
         return self.journal.make_due_ready()

@@ -125,15 +125,16 @@ def test_who_is_at_fault_is_found_by_halves_and_dead_lettered_after_its_tries(pi
     opened = pipeline.journal.take_messages("urgent", 500)
     culprit = opened[count // 2]
     picky = Picky(pipeline.fan_out, {culprit.entry})
-    runtime: Any = SimpleNamespace(fan_out=picky, journal=pipeline.journal, ledger=pipeline.ledger)
-    tasks._expand(runtime, opened)
+    runtime: Any = SimpleNamespace(ledger=pipeline.ledger)
+    of: Any = SimpleNamespace(fan_out=picky, journal=pipeline.journal)
+    tasks._expand(runtime, of, opened)
     assert picky.calls <= 1 + 2 * count.bit_length(), "not one by one"
     assert len(pipeline.run()) == count - 1
     for _ in range(tasks.TRIES - 1):
         assert pipeline.ledger.dead_letters() == []
         pipeline.later()
         [again] = pipeline.journal.take_messages("urgent", 500)
-        tasks._expand(runtime, [again])
+        tasks._expand(runtime, of, [again])
     [stored] = pipeline.ledger.dead_letters()
     assert (stored.letter.entry, stored.letter.error) == (culprit.entry, "expansion failed: TypeError")
     assert pipeline.journal.backlog() == (0, 0)

@@ -14,10 +14,16 @@ from worker.state.redis import connect
 WAKE = """
 import logging
 logging.basicConfig()
+from producers.partitions import UNTAGGED
+from worker.process.runtime import get_runtime
 from worker.process.tasks import wake_deliver, wake_fan_out
-wake_fan_out(1001)
-wake_fan_out(1)
-wake_deliver("bulk", 3)
+from worker.state.partition import Keyspace
+runtime = get_runtime()
+vars(runtime)["keyspace"] = Keyspace(runtime.redis, lambda _: UNTAGGED)  # as known from before
+[of] = runtime.partitions
+wake_fan_out(of, 1001)
+wake_fan_out(of, 1)
+wake_deliver(of, "bulk", 3)
 print("went on")
 """
 
@@ -119,7 +125,9 @@ def test_wake_ups_of_one_app_never_stand_in_thousands_before_another_s(redis_url
     """Each is good for all that is ready, so more than a few are of no use."""
     done = run(
         redis_url,
-        "from worker.process.tasks import wake_deliver, wake_fan_out\nwake_deliver('urgent', 5000)\nwake_fan_out(500000)",
+        WAKE.replace('wake_deliver(of, "bulk", 3)', 'wake_deliver(of, "urgent", 5000)\nwake_fan_out(of, 500000)')
+        .replace("wake_fan_out(of, 1001)", "")
+        .replace("wake_fan_out(of, 1)", ""),
     )
     assert done.returncode == 0, done.stderr
     with connect(redis_url) as redis:

@@ -312,9 +312,9 @@ def test_a_provider_is_paused_and_resumed_by_keyboard(looking: Looking) -> None:
         await tab.call("Page.close")
 
     looking.run(act("pause", "Pause apns"))
-    assert looking.world.stores.breaker.stopped(looking.world.pipeline.provider.id) is not None
+    assert looking.world.stores.partitions[0].breaker.stopped(looking.world.pipeline.provider.id) is not None
     looking.run(act("resume", "Resume apns"))
-    assert looking.world.stores.breaker.stopped(looking.world.pipeline.provider.id) is None
+    assert looking.world.stores.partitions[0].breaker.stopped(looking.world.pipeline.provider.id) is None
 
 
 def test_a_row_changes_by_itself(looking: Looking) -> None:

@@ -97,7 +97,7 @@ def happen(pipeline: Pipeline, stores: Stores) -> None:
     other = pipeline.add_provider("apns-two", topic="io.carillon.two")
     with by_hand(stores.acting, By(HOSTILE, "host")) as hand:
         hand.record("provider paused", app="demo", provider="apns-two", note=HOSTILE)
-        stores.breaker.stop(other.id, HOSTILE, time.time() - 300, manual=True)
+        stores.partitions[0].breaker.stop(other.id, HOSTILE, time.time() - 300, manual=True)
     while pipeline.ledger.flush(pipeline.journal):
         pass
     Watch(pipeline.keyspace, pipeline.pool).look()

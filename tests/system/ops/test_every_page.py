@@ -135,10 +135,6 @@ NOT_RUN = {
     ): "sends to Sentry; tests/integration/security/test_sentry.py has its module",
     ("docs/fcm.md", "carillon doctor"): "asks Google",
     (
-        "docs/partitions.md",
-        "carillon partitions set",
-    ): "needs stopped workers; tests/integration/cli/test_partitions.py",
-    (
         "docs/live-activities.md",
         "carillon broadcast create",
     ): "asks Apple; tests/integration/cli/test_broadcast.py asks the simulator",

@@ -36,7 +36,7 @@ WELL = Snapshot(
     streams=(StreamFacts("carillon:events"),),
     redis=RedisFacts(1, 100),
     read_only=False,
-    leader=Leader("host:7", NOW - 60, 4.0),
+    leaders=[Leader("host:7", NOW - 60, 4.0)],
     letters=Letters(3),
     skews={"redis": 0.1, "postgres": -0.2},
     lanes=(LaneFacts("urgent"), LaneFacts("bulk")),
@@ -181,14 +181,14 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             id="intake stuck",
         ),
         pytest.param(
-            replace(WELL, leader=Leader("host:7", NOW - 60, -19.0)),
+            replace(WELL, leaders=[Leader("host:7", NOW - 60, -19.0)]),
             "no_leader",
             "critical",
             "host:7 was the last",
             id="no leader",
         ),
         pytest.param(
-            replace(stream(oldest=1.0), leader=Leader("", 0, -1e9)),
+            replace(stream(oldest=1.0), leaders=[Leader("", 0, -1e9)]),
             "no_leader",
             "critical",
             "nobody ever did",
@@ -228,13 +228,6 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             "warning",
             "appendonly yes",
             id="no AOF",
-        ),
-        pytest.param(
-            replace(WELL, redis=RedisFacts(replicas=2)),
-            "redis_replicas",
-            "warning",
-            "min-replicas-to-write 1",
-            id="replicas that no write needs",
         ),
         pytest.param(
             replace(WELL, skews={"redis": 9.0}), "clock_of_redis", "warning", "ahead of this machine's", id="a clock"
@@ -325,8 +318,8 @@ def test_what_needs_somebody_is_found_and_nothing_else(snapshot: Snapshot, name:
         pytest.param(lane(59.0), id="work that waits for a worker"),
         pytest.param(lane(14.0, worked=False), id="work for a worker that begins"),
         pytest.param(replace(WELL, outbox=OutboxFacts(900, 59.0)), id="an outbox that is read"),
-        pytest.param(replace(WELL, leader=Leader("", 0, -1e9)), id="a system that was just made"),
-        pytest.param(replace(WELL, leader=Leader("host:7", NOW - 60, -2.0)), id="a worker that takes over"),
+        pytest.param(replace(WELL, leaders=[Leader("", 0, -1e9)]), id="a system that was just made"),
+        pytest.param(replace(WELL, leaders=[Leader("host:7", NOW - 60, -2.0)]), id="a worker that takes over"),
         pytest.param(
             replace(WELL, trimmed=(Trimmed("carillon:events", None, 3, NOW - 2 * DAY),)), id="what was trimmed long ago"
         ),
@@ -386,7 +379,7 @@ STUCK = stream(oldest=400.0, waiting=5)
     ],
 )
 def test_what_only_follows_from_an_engine_is_left_out(cause: dict[str, object], name: str) -> None:
-    stuck = replace(STUCK, lanes=lane(400.0).lanes, leader=Leader("host:7", NOW - 60, -19.0), workers=())
+    stuck = replace(STUCK, lanes=lane(400.0).lanes, leaders=[Leader("host:7", NOW - 60, -19.0)], workers=())
     assert {one.name for one in find(stuck)} == {"no_leader", "no_workers"}
     assert [one.name for one in find(replace(stuck, **cause))] == [name]  # type: ignore[arg-type]
 

@@ -1,0 +1,183 @@
+"""What a process has of each partition: its journal and streams, and the pipeline built on them. All is made on first use."""
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
+
+from config.settings import Settings
+from worker.database.devices import Devices
+from worker.database.ledger import Ledger
+from worker.database.postgres import Pool
+from worker.database.standings import Standings
+from worker.facts.base import Sources
+from worker.pipeline.apps import Apps
+from worker.pipeline.bulkhead import Bulkhead
+from worker.pipeline.deferred_retirement import DeferredRetirement
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.digests import Digests
+from worker.pipeline.due_users import DueUsers
+from worker.pipeline.expansion.fan_out import FanOut
+from worker.pipeline.origins import DeviceOrigins
+from worker.pipeline.reminders import Reminders
+from worker.pipeline.spans import Export
+from worker.process.expanders import EXPANDERS, Expanders
+from worker.providers import kinds
+from worker.state.breaker import Breaker
+from worker.state.deferred import DeferredDevices
+from worker.state.journal import Journal
+from worker.state.limiter import Limiter
+from worker.state.origins import Origins
+from worker.state.partition import Partition
+from worker.state.streams import Streams
+
+#: Jobs in a batch over httpx, which sends some hundreds a second. In a larger batch some would miss their deadline.
+HTTPX_BATCH: Final = 50
+
+_T = TypeVar("_T")
+
+
+class Maker(Protocol):
+    """What makes its parts on first use. `making` is the lock that it holds meanwhile."""
+
+    making: threading.RLock
+
+
+class Process(Maker, Protocol):
+    """What all partitions of a process share: its `Runtime`."""
+
+    settings: Settings
+
+    @property
+    def pool(self) -> Pool: ...
+    @property
+    def apps(self) -> Apps: ...
+    @property
+    def devices(self) -> Devices: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def clients(self) -> kinds.Clients: ...
+    @property
+    def bulkhead(self) -> Bulkhead: ...
+    @property
+    def export(self) -> Export | None: ...
+
+
+class once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
+    """A `cached_property` of a `Maker` that threads do not make twice; since Python 3.12 the standard one lets them."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | _T:
+        if instance is None:
+            return self
+        with cast("Maker", instance).making:
+            return super().__get__(instance, owner)
+
+
+class PartitionRuntime:
+    """One partition's part of a `Runtime`. Apps, providers, clients and the bulkhead are those of the process."""
+
+    def __init__(self, runtime: Process, partition: Partition, *, alone: bool) -> None:
+        self._runtime, self.partition, self._alone = runtime, partition, alone
+        self.making = runtime.making
+
+    @property
+    def index(self) -> int:
+        return self.partition.index
+
+    @once
+    def journal(self) -> Journal:
+        return Journal(self.partition, lease=self._runtime.settings.lease_seconds)
+
+    @once
+    def streams(self) -> Streams:
+        return Streams(self.partition)
+
+    @once
+    def breaker(self) -> Breaker:
+        return Breaker(self.partition)
+
+    @once
+    def sources(self) -> Sources:
+        return Sources(self._runtime.pool, self.partition)
+
+    @once
+    def expanders(self) -> Expanders:
+        # With several partitions each is expanded on its own, by one task a process.
+        return Expanders(EXPANDERS if self._alone else 1)
+
+    @once
+    def fan_out(self) -> FanOut:
+        runtime = self._runtime
+        return FanOut(
+            runtime.pool,
+            self.partition,
+            self.journal,
+            runtime.apps,
+            page=runtime.settings.fan_out_page,
+            batch=self._batch,
+            now=time.time,
+            new_id=_new_id,
+            export=runtime.export,
+        )
+
+    @once
+    def due_users(self) -> Sequence[DueUsers[Any]]:
+        """What tells users whose time has come."""
+        apps = self._runtime.apps
+        origins = DeviceOrigins(apps, Origins(self.partition)).of
+        return [
+            of(self.sources, self.journal, apps, origins, batch=self._batch, now=time.time, new_id=_new_id)
+            for of in (Digests, Reminders)
+        ]
+
+    @once
+    def deferred_retirement(self) -> DeferredRetirement:
+        runtime = self._runtime
+        deferred = DeferredDevices(self.partition)
+        return DeferredRetirement(deferred, self.breaker, runtime.devices, name=runtime.apps.provider_name)
+
+    @once
+    def delivery(self) -> Delivery:
+        runtime = self._runtime
+        return Delivery(
+            self.journal,
+            runtime.devices,
+            runtime.apps,
+            runtime.clients.of,
+            self.breaker,
+            Limiter(self.partition),
+            self.deferred_retirement,
+            Standings(runtime.pool),
+            self.sources,
+            timeout=runtime.settings.apns_timeout,
+            now=time.time,
+            random=random.random,
+            new_id=_new_id,
+            add_dead_letter=runtime.ledger.add_dead_letter,
+            bulkhead=runtime.bulkhead,
+            export=runtime.export,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Batches that this process sends now."""
+        return self.delivery.recorder.in_flight if "delivery" in vars(self) else 0
+
+    @property
+    def _batch(self) -> int:
+        """Jobs in a batch: within a deadline httpx sends a tenth of what our own engine sends."""
+        settings = self._runtime.settings
+        chosen = settings.deliver_batch
+        return chosen if settings.apns_transport == "http2" else min(chosen, HTTPX_BATCH)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
