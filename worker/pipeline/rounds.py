@@ -365,30 +365,36 @@ class Rounds:
         return {*turn, *(app for app in busy if app is not None)} & {*apps}
 
     def _compare(self, line: _Line, figures: Figures) -> None:
-        if id_key(figures.last) < id_key(line.after):
-            # Redis came back empty, from an older copy, or with an older clock: what it has now may never have been read.
-            log.error(
-                "the stream ends before what was read of it: Redis has lost entries or came back with an older clock;"
-                " what it has now is read, what it lost is lost",
-                extra={"stream": line.stream, "cursor": line.after, "last": figures.last},
-            )
-            self._correct(line, line.cursor._replace(id=figures.last, read=None))
-            self._walked, self._head = BEGINNING, None
-            self._streams.know(self._known, ())
-            self._take_again(line)
-        if figures.unread is None and figures.added is not None:
-            counted = figures.added - figures.moved
-            missing = 0 if line.cursor.read is None else counted - line.cursor.read
+        before, counted = line.cursor.read, None if figures.added is None else figures.added - figures.moved
+        lost = 0 if counted is None or before is None else before - counted
+        if lost > 0 or id_key(figures.last) < id_key(line.after):
+            self._has_gone_back(line, figures, max(1, lost))
+        elif figures.unread is None and counted is not None:
+            missing = -lost
             if missing > 0:
                 log.error(
                     "entries were taken off the stream before they were read: find the producer that trims it"
-                    " (XADD with MAXLEN or MINID, XTRIM, XDEL)",
+                    " (XADD with MAXLEN or MINID, XTRIM, XDEL); or Postgres came back from an older copy",
                     extra={"stream": line.stream, "entries": missing},
                 )
                 self._streams.note_trimmed(line.stream, missing)
-            if line.cursor.read != counted:
+            if before != counted:
                 self._correct(line, line.cursor._replace(id=figures.last, read=counted))
         self._warn_of_ids(line, figures)
+
+    def _has_gone_back(self, line: _Line, figures: Figures, lost: int) -> None:
+        """Redis came back empty, from an older copy, or with an older clock: what it has now may never have been read."""
+        log.error(
+            "the stream ends before what was read of it, or has had fewer entries: Redis has lost entries, or came back from an"
+            " older copy or with an older clock; what it has now is read, what it lost is lost",
+            extra={"stream": line.stream, "cursor": line.after, "last": figures.last, "entries": lost},
+        )
+        self._streams.note_trimmed(line.stream, lost)
+        ends = min(line.after, figures.last, key=id_key)
+        self._correct(line, line.cursor._replace(id=ends, read=None))
+        self._walked, self._head = BEGINNING, None
+        self._streams.know(self._known, ())
+        self._take_again(line)
 
     def _correct(self, line: _Line, cursor: Cursor) -> None:
         with self._lease.transaction() as db:

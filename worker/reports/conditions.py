@@ -375,8 +375,12 @@ def _streams(snapshot: Snapshot) -> Iterator[Condition]:
             yield Condition("stream_ahead_of_clock", "warning", what, do, stream.app, place=stream.name, figures=by)
     for one in snapshot.trimmed:
         if snapshot.now - one.at < TRIMMED:
-            what = f"somebody else took entries off {one.stream} before they were done, so their pushes are lost"
-            do, n = "no producer may use MAXLEN, XTRIM or XDEL", counted(one.n, "entry was taken", "entries were taken")
+            what = (
+                f"entries of {one.stream} were gone before they were done, so their pushes are lost: somebody else took them off,"
+                " or an engine came back with less than it had"
+            )
+            do = "no producer may use MAXLEN, XTRIM or XDEL; after a restore: docs/backup.md"
+            n = counted(one.n, "entry is gone", "entries are gone")
             yield Condition("entries_trimmed", "critical", what, do, one.app, place=one.stream, figures=n)
 
 

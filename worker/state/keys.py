@@ -130,7 +130,7 @@ APPS: Final = Family(
 )
 MOVED: Final = Family("moved", "hash", "stream -> entries that were moved from it", "leader", "you remove the field", "streams")
 TRIMMED: Final = Family(
-    "trimmed", "hash", "stream -> `<entries> <UNIX seconds>`: what others took off it before its time, and when",
+    "trimmed", "hash", "stream -> `<entries> <UNIX seconds>`: what was gone from it before its time, and when",
     "leader, expansion", "you remove the field", "streams",
 )
 INTAKE_TOKEN: Final = Family(

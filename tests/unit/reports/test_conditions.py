@@ -201,7 +201,7 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             replace(WELL, trimmed=(Trimmed("carillon:events:chat", "chat", 280, NOW - 60),)),
             "entries_trimmed",
             "critical",
-            "somebody else took entries off carillon:events:chat",
+            "entries of carillon:events:chat were gone before they were done",
             id="trimmed",
         ),
         pytest.param(
