@@ -104,6 +104,7 @@ ELSEWHERE = {
     ("docs/first-push.md", "php"): "tests/system/ops/test_first_push_page.py",
     ("docs/first-push.md", "go"): "tests/system/ops/test_first_push_page.py",
     ("docs/architecture.md", "text"): "tests/test_floors.py",
+    ("docs/backup.md", "sh"): "tests/system/environments/test_backup.py",
     ("docs/contract.md", "python"): "tests/integration/producers/test_schema.py",
     ("docs/moving-in.md", "python"): "tests/integration/cli/test_import.py",
     ("docs/security.md", "acl"): "tests/integration/security/acl.py",
@@ -133,6 +134,10 @@ NOT_RUN = {
         "docs/errors.md",
         "export SENTRY_DSN=",
     ): "sends to Sentry; tests/integration/security/test_sentry.py has its module",
+    (
+        "docs/forgetting.md",
+        "carillon app delete",
+    ): "asks in a terminal; tests/integration/cli/test_forgetting.py says --yes",
     ("docs/fcm.md", "carillon doctor"): "asks Google",
     (
         "docs/live-activities.md",
