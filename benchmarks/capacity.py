@@ -23,9 +23,10 @@ from benchmarks.support.figures import emit, say
 from benchmarks.support.processes import end_on_sigterm
 from benchmarks.support.simulation import UNBOUNDED, Clock, Cores, Job, Resource
 from producers.events import AnyEvent
+from producers.partitions import MOST
 from worker.bench.measure import SORTS, Point, Sort, measure, messages, point, shown
 from worker.bench.stage import MEMBERS, stage
-from worker.core.capacity import Cost, Costs, of_partitions, zipf
+from worker.core.capacity import FULL, Cost, Costs, Load, need, of_partitions, zipf
 from worker.embedded.machine import this_machine
 
 #: How far a simulated rate may be from the measured one.
@@ -199,6 +200,74 @@ def _in_turn(*several: Iterator[AnyEvent]) -> Iterator[AnyEvent]:
             yield next(one)
 
 
+#: Pushes a second of the arithmetic.
+RATES: Final = (1_000, 10_000, 100_000, 1_000_000)
+WORKLOADS: Final = (("direct messages", 2), ("channels of 50", MEMBERS))
+
+
+def arithmetic(costs: Costs) -> list[dict[str, Any]]:
+    """What loads up to a million pushes a second need, to iPhones, of 10,000 apps with the same traffic and with Zipf's."""
+    found = []
+    for name, members in WORKLOADS:
+        for rate in RATES:
+            for even in (True, False):
+                load = Load(rate / (members - 1), members, 1, 10_000, {"apns": 1.0}, even=even)
+                wanted = need(load, costs)
+                found.append(
+                    {
+                        "workload": name,
+                        "pushes_per_second": rate,
+                        "even": even,
+                        "workers": wanted.worker_processes,
+                        "redis_nodes": wanted.redis_nodes,
+                        "partitions": wanted.partitions,
+                        "postgres_cores": wanted.postgres_cores,
+                        "redis_cores_busy": round(wanted.busy.redis, 2),
+                        "busiest_app_cores": round(wanted.busy.redis * wanted.busiest_app, 2),
+                    }
+                )
+    return found
+
+
+def tables(costs: Costs, needs: Sequence[Mapping[str, Any]], full: Sequence[Mapping[str, Any]]) -> str:
+    """The tables of docs/scaling.md."""
+    rows = [("an event without a message", costs.event), ("a message", costs.message), ("a member", costs.member)]
+    rows += [("a message with pushes, besides", costs.pushed)]
+    rows += [(f"a push over {kind}", cost) for kind, cost in costs.push.items()]
+    lines = ["| µs of CPU | worker | Redis | Postgres | all |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {label} | {one.worker:.1f} | {one.redis:.1f} | {one.postgres:.1f} | {one.all:.1f} |" for label, one in rows
+    ]
+    lines += ["", "| load | pushes a second | workers | Postgres cores | Redis nodes, even apps | Redis nodes, Zipf |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for even, uneven in zip(needs[::2], needs[1::2], strict=True):
+        lines.append(
+            f"| {even['workload']} | {even['pushes_per_second']:,} | {even['workers']:,} | {even['postgres_cores']:,}"
+            f" | {_nodes(even)} | {_nodes(uneven)} |"
+        )
+    lines += ["", "| load | partitions | Redis nodes | full at | full first | 30 % | 70 % | 90 % | 105 % |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    for one in full:
+        most = min(one["pushes_per_second_full"].values())
+        cells = [
+            f"{load['p50_ms']} / {load['p99_ms']} ms" + (", grows" if load["grows"] else "")
+            for load in one["loads"].values()
+        ]
+        lines.append(
+            f"| {one['workload'].replace('_', ' ')} | {one['partitions']} | {one['redis_nodes']} | {most:,}/s"
+            f" | {one['full_first']} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)
+
+
+def _nodes(one: Mapping[str, Any]) -> str:
+    if one["redis_nodes"] is not None:
+        return f"{one['redis_nodes']:,} ({one['partitions']:,} partitions)"
+    if one["busiest_app_cores"] > FULL:
+        return f"no number: the busiest app alone takes {one['busiest_app_cores']:.2f} cores"
+    return f"more than {MOST}, which is all partitions that there may be"
+
+
 def checked(seconds: float) -> dict[str, Any]:
     """Costs of this machine, and rates beside simulated ones."""
     of = {sort.name: sort for sort in SORTS}
@@ -282,7 +351,8 @@ def main() -> None:
         result = checked(options.seconds or (2.0 if options.quick else 5.0))
         costs = costs_of(result)
         result["bar"] = {"within_20_percent": all(one["within_bar"] for one in result["checks"])}
-    result["designs"] = designs(costs)
+    result |= {"arithmetic": arithmetic(costs), "designs": designs(costs)}
+    say(tables(costs, result["arithmetic"], result["designs"]))
     result["seconds"] = round(time.monotonic() - began, 1)
     emit(result, as_json=options.json)
 

@@ -64,8 +64,9 @@ class Answer:
         yield f"Worker processes, each with a core: {found.worker_processes:,}"
         if found.redis_nodes is None:
             yield (
-                f"Redis nodes: no number is enough. The busiest app has {found.busiest_app:.0%} of the traffic, an app lies in"
-                " one partition, and that is more than one node bears. Divide that app into several."
+                f"Redis nodes: no number is enough. An app lies in one partition, and the busiest of {self.load.apps:,} apps"
+                f" has {found.busiest_app:.1%} of the traffic: with what lies beside it that is more than one node bears."
+                " Divide the busiest apps into several."
             )
         else:
             yield (

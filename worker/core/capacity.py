@@ -8,14 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from producers.partitions import hash_of
+from producers.partitions import MOST, hash_of
 
 #: Share of a core, a node or a worker that is planned for. The rest is for peaks and for a neighbour that is away.
 FULL: Final = 0.6
 #: Partitions for each Redis node where there are several: with fewer the fullest node has much more than its share.
 PARTITIONS_PER_NODE: Final = 4
-#: Redis nodes beyond which nothing is planned.
-MOST_NODES: Final = 256
 _SECOND: Final = 1e6
 
 
@@ -146,7 +144,7 @@ class Need(NamedTuple):
     busy: Cost
     worker_processes: int
     postgres_cores: int
-    #: None: no number of nodes is enough, because the busiest app alone is too much for one.
+    #: None: no number of nodes is enough. The busiest app alone is too much for one, or the apps are too few to spread.
     redis_nodes: int | None
     partitions: int
     #: Share of the load that is the busiest app's, and that of the fullest node.
@@ -161,7 +159,7 @@ def need(load: Load, costs: Costs) -> Need:
     shares = load.shares
     nodes, fullest = _nodes(busy.redis, shares)
     leaders = _leaders(load, costs, shares)
-    partitions = max(leaders, 1 if nodes in (None, 1) else PARTITIONS_PER_NODE * nodes)
+    partitions = max(leaders, _partitions(nodes or 1))
     return Need(
         cost,
         busy,
@@ -203,11 +201,16 @@ def _nodes(cores: float, shares: Sequence[float]) -> tuple[int | None, float]:
         return 1, 1.0
     if cores * shares[0] > FULL:
         return None, 1.0
-    for nodes in range(math.ceil(cores / FULL), MOST_NODES + 1):
-        fullest = max(of_nodes(shares, nodes * PARTITIONS_PER_NODE, nodes))
+    for nodes in range(math.ceil(cores / FULL), MOST + 1):
+        fullest = max(of_nodes(shares, _partitions(nodes), nodes))
         if cores * fullest <= FULL:
             return nodes, fullest
     return None, 1.0
+
+
+def _partitions(nodes: int) -> int:
+    """For so many nodes."""
+    return 1 if nodes == 1 else min(MOST, PARTITIONS_PER_NODE * nodes)
 
 
 def _leaders(load: Load, costs: Costs, shares: Sequence[float]) -> int:
@@ -217,8 +220,6 @@ def _leaders(load: Load, costs: Costs, shares: Sequence[float]) -> int:
     """
     cores = (load.messages_per_second + load.events_per_second) * costs.event.worker / _SECOND
     partitions = 1
-    while partitions < MOST_NODES and cores * max(of_partitions(shares, partitions)) > max(
-        FULL, cores * shares[0] * 1.2
-    ):
+    while partitions < MOST and cores * max(of_partitions(shares, partitions)) > max(FULL, cores * shares[0] * 1.2):
         partitions *= 2
     return partitions
