@@ -35,6 +35,7 @@ GROUPS: Final = {
         "audit",
         "import",
         "fleet",
+        "partitions",
     ),
 }
 _OTHER: Final = "More"

@@ -11,6 +11,7 @@ WorkerError               its text is for a person; without a text it is the fir
   PageTooSlowError        a page of an audience took too long: a smaller page is tried
   UnreadableError         this release cannot read a batch: a newer worker may
   TooMuchError            the ledger has too much to look through: an app or a shorter time is named
+  RepartitionError        the partitions cannot be changed now: the operator does what it says
   TooLargeError           there is more state than one check compares: check when less waits
 ValueError
   EventError              of `producers/errors.py`

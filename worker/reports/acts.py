@@ -60,6 +60,7 @@ Name = Literal[
     "secrets rotated",
     "database taken over",
     "database migrated",
+    "partitions changed",
 ]
 
 #: Acts that are kept while there is no tick, and that one tick logs.

@@ -493,6 +493,10 @@ RECENT: Final = Family(
     "recent:<app>:<day>", "hash", "bucket of a channel -> the newest message document seen there", "intake", "two days",
     "channels: 4,096 documents of 4 KiB",
 )
+NEXT_LAYOUT: Final = Family(
+    "layout:next", "string", "while the partitions are changed: the JSON of the layout of before, and of the one to come",
+    "commands", "the change is done", "one", scope="producers",
+)
 OUTBOX: Final = Family(
     "outbox:<source>", "hash", "`holder`: the relay that moves now; `rows`: those of the last batch", "relay", "never",
     "outboxes",

@@ -140,6 +140,10 @@ NOT_RUN = {
     ): "asks in a terminal; tests/integration/cli/test_forgetting.py says --yes",
     ("docs/fcm.md", "carillon doctor"): "asks Google",
     (
+        "docs/partitions.md",
+        "carillon partitions set",
+    ): "needs stopped workers; tests/integration/cli/test_partitions.py",
+    (
         "docs/live-activities.md",
         "carillon broadcast create",
     ): "asks Apple; tests/integration/cli/test_broadcast.py asks the simulator",

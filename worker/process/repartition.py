@@ -1,0 +1,124 @@
+"""Changes the number of partitions, while no worker runs: `carillon partitions set`.
+
+1. `NEXT` says from which layout to which, and the layout is closed: publishers wait, relays keep their rows.
+2. The old streams are closed, so that nothing is added by a producer that knows only the old layout.
+3. All that the old partitions have is copied to the new ones. They are emptied first, so this may be done again.
+4. Postgres gets the new cursors, and the new names of the entries of recorded messages.
+5. The new layout is written: from here on it is in force.
+6. What the old partitions have is deleted, and then `NEXT`.
+
+After a kill the same command goes on. Up to 5 nothing of the old partitions has changed but that their streams are closed; from 5
+on nobody reads them.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from producers.partitions import LAYOUT_KEY, Layout, encoded, parsed, tags
+from worker.core.errors import WorkerError
+from worker.database import repartition as rows
+from worker.database.postgres import transaction
+from worker.process.by_hand import by_hand
+from worker.process.runtime import Runtime
+from worker.reports import signs
+from worker.state import keys, repartition
+from worker.state.redis import Redis
+from worker.state.repartition import Copied, Copy
+
+#: Seconds for which a worker's sign of life counts.
+ALIVE: Final = 15.0
+
+
+class RepartitionError(WorkerError):
+    """The partitions cannot be changed now; the text says why. Nothing was changed."""
+
+
+class Changed(NamedTuple):
+    """What was done. `copied`: None where a call before had copied, and only what is old was deleted."""
+
+    before: Layout
+    after: Layout
+    copied: Copied | None
+    #: Seconds for which publishers waited in this call.
+    closed: float
+
+
+def in_force(redis: Redis) -> Layout:
+    """The layout as it stands there now."""
+    value: Any = redis.get(LAYOUT_KEY)
+    return parsed(value)
+
+
+def under_way(redis: Redis) -> tuple[Layout, Layout] | None:
+    """From which layout to which a change has begun and not ended."""
+    found: Any = redis.get(keys.NEXT_LAYOUT())
+    if found is None:
+        return None
+    before, after = found.split(b"\n")
+    return parsed(before), parsed(after)
+
+
+def alive(runtime: Runtime) -> list[str]:
+    """Workers that gave a sign of life just now."""
+    return [one.name for one in signs.read(runtime.fleet) if one.age < ALIVE]
+
+
+def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lambda _: None) -> Changed:
+    """Changes the number, or finishes a change that was interrupted. Raises `RepartitionError`."""
+    redis = runtime.redis
+    now, begun = in_force(redis), under_way(redis)
+    if begun is not None and begun[1].partitions != partitions:
+        raise RepartitionError(f"a change to {begun[1].partitions} has begun: finish it first")
+    if begun is None:
+        before, after = _planned(now, partitions)
+    else:
+        before, after = begun
+    copied, closed = None, 0.0
+    if now != after:
+        _refuse_workers(runtime)
+        if begun is None:
+            with by_hand(runtime) as hand:
+                detail = {"before": {"partitions": before.partitions}, "after": {"partitions": after.partitions}}
+                hand.record("partitions changed", detail=detail)
+            redis.set(keys.NEXT_LAYOUT(), encoded(before) + b"\n" + encoded(after))
+        began = time.monotonic()
+        copied = _replace(runtime, before, after, tell)
+        closed = time.monotonic() - began
+    repartition.forget(before, lambda _: redis)
+    with transaction(runtime.pool) as db:
+        rows.forget_cursors(db, repartition.streams_of(before, ()))
+    redis.delete(keys.NEXT_LAYOUT())
+    return Changed(before, after, copied, closed)
+
+
+def _planned(now: Layout, partitions: int) -> tuple[Layout, Layout]:
+    if now.partitions == partitions:
+        have = "is one partition" if partitions == 1 else f"are {partitions} partitions"
+        raise RepartitionError(f"there {have} already")
+    following = now.generation + 1
+    return now, Layout(following, tags(partitions, following))
+
+
+def _refuse_workers(runtime: Runtime) -> None:
+    if running := alive(runtime):
+        some = ", ".join(running[:5]) + (", …" if len(running) > 5 else "")
+        raise RepartitionError(f"workers run: {some}. Stop them all; publishers may go on, they wait while it is done")
+
+
+def _replace(runtime: Runtime, before: Layout, after: Layout, tell: Callable[[str], None]) -> Copied:
+    redis = runtime.redis
+    redis.set(LAYOUT_KEY, encoded(Layout(before.generation, before.tags, closed=True)))
+    for stream in repartition.streams_of(before, runtime.registry.apps()):
+        repartition.close(redis, stream)
+    repartition.close_rest(before, lambda _: redis)
+    tell("publishers wait, the streams are closed")
+    providers = {id: one.app for id, one in runtime.registry.providers().items()}
+    copied = Copy(before, after, lambda _: redis, providers, tell).run()
+    with transaction(runtime.pool) as db:
+        rows.set_cursors(db, copied.cursors)
+        rows.rename_entries(db, copied.renames)
+    _refuse_workers(runtime)
+    redis.set(LAYOUT_KEY, encoded(after))
+    tell("the new layout is in force")
+    return copied
