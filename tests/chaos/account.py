@@ -78,7 +78,7 @@ class Account:
     unanswered: int = 0
     #: Kill (by its index) -> notifications that were sent again because of it.
     after_kill: Counter[int] = field(default_factory=Counter)
-    #: Longest time from an arrival to the kill that had it sent again, seconds.
+    #: Longest time from an arrival to the kill that had it sent again, seconds, without those in which Redis took nothing.
     oldest_in_flight: float = 0.0
 
 
@@ -183,7 +183,8 @@ def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses
         account.unanswered += 1
     elif index < len(excuses.kills) and excuses.kills[index].at <= min(known_by, again.at):
         account.after_kill[index] += 1
-        account.oldest_in_flight = max(account.oldest_in_flight, excuses.kills[index].at - first.at)
+        in_flight = _there(first.at, excuses.kills[index].at, excuses.away)
+        account.oldest_in_flight = max(account.oldest_in_flight, in_flight)
     elif _broke(first, excuses.broken):
         account.unanswered += 1
     elif took_long:
@@ -191,6 +192,15 @@ def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses
         account.unanswered += 1
     else:
         account.doubled.append(Repeat(first.id, first.at, again.at))
+
+
+def _there(began: float, ended: float, away: Sequence[Span]) -> float:
+    """Seconds of this time in which Redis took what was written. `away` in their order; they may overlap."""
+    seconds = 0.0
+    for gone, back in away:
+        seconds += max(0.0, min(gone, ended) - began)
+        began = max(began, min(back, ended))
+    return seconds + max(0.0, ended - began)
 
 
 def _broke(first: Accepted, broken: Mapping[Connection, Sequence[float]]) -> bool:

@@ -78,6 +78,23 @@ def test_a_repeat_is_excused_by_what_was_done_at_its_time(first, excuses, found)
     assert (account.after_kill.total(), account.unanswered, len(account.doubled)) == found
 
 
+@pytest.mark.parametrize(
+    ("away", "seconds"),
+    [
+        pytest.param([], 4.0, id="Redis was there"),
+        pytest.param([(90.0, 99.0)], 4.0, id="it was back before"),
+        pytest.param([(99.0, 103.9)], 0.1, id="it was away all the time, nearly"),
+        pytest.param([(101.0, 102.0), (101.5, 103.0), (110.0, 111.0)], 2.0, id="for a part of it, twice at once"),
+        pytest.param([(99.0, 110.0)], 0.0, id="it was still away at the kill"),
+    ],
+)
+def test_what_could_not_be_recorded_was_in_flight_for_no_longer(away, seconds):
+    slow = {"apns": [(90.0, 110.0)]}
+    found = judge(EXPECTED, [accepted(), accepted(at=112.0), OTHER], Excuses([Kill("urgent", 104.0)], slow, away))
+    assert sum(found.after_kill.values()) == 1
+    assert found.oldest_in_flight == pytest.approx(seconds)
+
+
 def test_the_third_time_is_judged_by_the_second():
     arrivals = [accepted(answered=False), accepted(at=101.0), accepted(at=102.0), OTHER]
     account = judge(EXPECTED, arrivals, Excuses())

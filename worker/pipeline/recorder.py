@@ -24,6 +24,8 @@ seldom = Seldom(log)
 PAUSE: Final = 0.02
 #: Seconds between two renewals of a lease when there is nothing else to write.
 RENEW_SECONDS: Final = 1.0
+#: Seconds until it tries again where Redis does not take what it writes.
+AWAY: Final = 0.2
 #: Seconds after which the thread ends where nothing is in flight.
 _IDLE: Final = 5.0
 
@@ -31,7 +33,7 @@ _IDLE: Final = 5.0
 class Flight:
     """Notifications of one batch in flight: `seen[n]` is the response to the batch's job `jobs[n]`, None while there is none."""
 
-    __slots__ = ("_jobs", "_missing", "_seen", "batch", "renewed_at")
+    __slots__ = ("_jobs", "_missing", "_seen", "_unwritten", "batch", "renewed_at")
 
     def __init__(self, batch: str, jobs: Sequence[int], seen: Sequence[Response | None], renewed_at: float) -> None:
         self.batch = batch
@@ -39,10 +41,11 @@ class Flight:
         self.renewed_at = renewed_at
         self._jobs, self._seen = jobs, seen
         self._missing: Sequence[int] = range(len(jobs))
+        self._unwritten: list[int] = []
 
     def accepted(self) -> list[int]:
-        """Jobs that were accepted since this was asked last."""
-        seen, found, missing = self._seen, [], []
+        """Jobs that were accepted and are not written yet."""
+        seen, found, missing = self._seen, self._unwritten, []
         for place in self._missing:
             response = seen[place]
             if response is None:
@@ -50,7 +53,11 @@ class Flight:
             elif response is ACCEPTED:
                 found.append(self._jobs[place])
         self._missing = missing
-        return found
+        return list(found)
+
+    def written(self, now: float) -> None:
+        """What `accepted` gave last is written; the lease counts from `now`."""
+        self._unwritten, self.renewed_at = [], now
 
 
 class Recorder:
@@ -97,7 +104,7 @@ class Recorder:
         if due:
             freed = self._journal.record([(flight.batch, jobs) for flight, jobs in due])
             for flight, _ in due:
-                flight.renewed_at = now
+                flight.written(now)
             if self.wake is not None:
                 self.wake("urgent", freed.urgent)
                 self.wake("bulk", freed.bulk)
@@ -114,6 +121,8 @@ class Recorder:
                 time.sleep(PAUSE)
                 try:
                     self.record()
-                except redis.Error:  # what it did not write is written with the batch's outcomes
+                except (
+                    redis.Error
+                ):  # what it did not write it writes later, unless the batch's outcomes are written first
                     seldom.warning("batches in flight not recorded, redis is away")
-                    time.sleep(RENEW_SECONDS)
+                    time.sleep(AWAY)

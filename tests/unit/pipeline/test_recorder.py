@@ -1,0 +1,50 @@
+"""What was accepted is written once, and again where Redis did not take it."""
+
+import threading
+
+import pytest
+
+from tests.unit.pipeline.runs import NOW, fake
+from worker.core.batch import Freed
+from worker.core.model import ACCEPTED, Answer
+from worker.pipeline.recorder import RENEW_SECONDS, Recorder
+from worker.state import redis
+
+
+def test_what_redis_did_not_take_is_written_once_it_is_back():
+    seen = [ACCEPTED, None, Answer(400, "BadTopic"), None]
+    away = True
+
+    def record(_accepted):
+        if away:
+            raise redis.Error
+        return Freed(0, 0)
+
+    journal = fake(record=record)
+    recorder = Recorder(journal, lambda: NOW)
+    recorder._thread = threading.current_thread()  # one of its own would write as well
+    with recorder.watch("b1", [4, 5, 6, 7], seen, NOW):
+        with pytest.raises(redis.Error):
+            recorder.record()
+        seen[3] = ACCEPTED
+        away = False
+        recorder.record()
+        recorder.record()
+    assert [made for _, (made,) in journal.made] == [[("b1", [4])], [("b1", [4, 7])]]
+
+
+def test_a_batch_of_which_nothing_is_heard_keeps_its_lease():
+    now = NOW
+    journal = fake(record=Freed(1, 0))
+    recorder = Recorder(journal, lambda: now)
+    recorder._thread = threading.current_thread()
+    woken = []
+    recorder.wake = lambda lane, batches: woken.append((lane, batches))
+    with recorder.watch("b1", [0], [None], NOW) as flight:
+        recorder.record()
+        assert journal.made == []
+        now += RENEW_SECONDS
+        recorder.record()
+    assert journal.made == [("record", ([("b1", [])],))]
+    assert flight.renewed_at == now
+    assert woken == [("urgent", 1), ("bulk", 0)]
