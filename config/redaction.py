@@ -15,6 +15,7 @@ _SECRETS: Final = (
     (re.compile(r"-----BEGIN [^-]+-----.*?(?:-----END [^-]+-----|\Z)", re.DOTALL), REDACTED),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), REDACTED),
     (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{REDACTED}@"),
+    (re.compile(r"([?&](?:ssl|sentinel)_password=)[^&\s\"'<>\\]+", re.IGNORECASE), rf"\1{REDACTED}"),
     (re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{64,}(?![0-9A-Za-z])"), REDACTED),
     (re.compile(r"(?<![\w-])[\w-]{8,}:APA91[\w-]{20,}"), REDACTED),
     (

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from config import credentials
 from config.broker import QueueType, fault_of_broker
 from producers.urls import fault_of_postgres, fault_of_redis
 
@@ -114,6 +115,10 @@ class Settings(BaseModel):
     redis_url: RedisUrl | None = Field(default=None, repr=False)
     #: PostgreSQL 15 or later. None: an embedded PostgreSQL in `data_dir`.
     postgres_url: PostgresUrl | None = Field(default=None, repr=False)
+    #: A function of yours, `module:function`, that returns user and password for each new connection to Redis: docs/engines.md.
+    redis_credentials: Annotated[str, AfterValidator(_function)] = ""
+    #: The same for the Postgres of `postgres_url`.
+    postgres_credentials: Annotated[str, AfterValidator(_function)] = ""
     #: Celery's broker: a Redis, a Valkey or RabbitMQ (amqp://user:password@host:5672/vhost). None: the Redis of `redis_url`.
     broker_url: BrokerUrl | None = Field(default=None, repr=False)
     #: What RabbitMQ's queues are. Queues of the other kind have to be deleted first.
@@ -287,5 +292,15 @@ def _from_files(given: dict[str, str]) -> Iterator[str]:
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
-    """This process's settings, read from its environment once."""
-    return load(os.environ)
+    """This process's settings, read from its environment once. Its connections ask for credentials from then on."""
+    settings = load(os.environ)
+    for field, url in (("redis_credentials", settings.redis_url), ("postgres_credentials", settings.postgres_url)):
+        path: str = getattr(settings, field)
+        if path and url is None:
+            raise SettingsError(f"{variable(field)}: an embedded engine has no changing password: give its URL too")
+        if path and url is not None:
+            try:
+                credentials.use(url, path)
+            except (ImportError, AttributeError) as fault:
+                raise SettingsError(f"{variable(field)}: {path} cannot be imported: {fault}") from fault
+    return settings

@@ -191,7 +191,7 @@ def _opened(urls: Urls, timeout: float) -> Iterator[tuple[redis.Redis | None, An
         unusable = postgres.unfit(db)
         findings.append(Finding("postgres", unusable is None, unusable or "answers"))
         if unusable is None:
-            behind = pending(psycopg.conninfo.make_conninfo(urls.postgres, connect_timeout=max(1, int(timeout))))
+            behind = pending(urls.postgres, timeout=max(1, int(timeout)))
             run = f"{', '.join(behind)} not applied: run carillon migrate"
             findings.append(Finding("schema", not behind, run if behind else "up to date"))
     except (psycopg.Error, OSError) as fault:
@@ -227,7 +227,7 @@ def _as_watched(one: Finding, found: list[Condition]) -> Finding:
 def _connect(url: str, timeout: float) -> Any:
     """A session as the workers' are, so that what refuses theirs refuses this."""
     arguments = postgres.CONNECT_ARGS | {"connect_timeout": max(1, int(timeout))}
-    return psycopg.connect(url, autocommit=True, **arguments)
+    return postgres.connect(url, autocommit=True, **arguments)
 
 
 def _client(url: str, timeout: float) -> redis.Redis:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from config import credentials
 from worker.cli._faults import fail, refuse
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def publish(runtime: "Runtime", app: str, kind: str, parts: Sequence[dict[str, A
 
     at = datetime.now(UTC)
     made = [{"v": 1, "type": kind, "id": uuid4().hex, "app": app, "at": at, **part} for part in parts]
-    with outcomes(), Publisher(runtime.urls.redis) as publisher:
+    with outcomes(), Publisher(runtime.urls.redis, credentials=credentials.known(runtime.urls.redis)) as publisher:
         if len(made) == 1:  # what is refused of it then names no index
             publisher.publish(made[0])
         else:

@@ -34,6 +34,7 @@ class Messages:
         """A sentence for each channel or user that cannot be notified. Nothing if Postgres cannot be asked."""
         import psycopg
 
+        from worker.database import postgres
         from worker.database.notifiable import notifiable
 
         found: dict[Place, str] = {}
@@ -41,7 +42,7 @@ class Messages:
             return []
         ends = time.monotonic() + _PATIENCE
         try:
-            with psycopg.connect(postgres_url, connect_timeout=2, autocommit=True) as db:
+            with postgres.connect(postgres_url, connect_timeout=2, autocommit=True) as db:
                 while True:
                     found = {place: text for place in self._first for text in _faults(place, notifiable(db, *place))}
                     if not found or time.monotonic() > ends:

@@ -62,16 +62,15 @@ def _of_templates(column: str, ctx: typer.Context, incomplete: str) -> list[str]
 
 def _found(statement: str, *arguments: Any, incomplete: str) -> list[str]:
     with suppress(Exception):
-        import psycopg
-
         from config.settings import get_settings
+        from worker.database import postgres
         from worker.embedded import running
 
         settings = get_settings()
         embedded = None if settings.postgres_url else running(settings.data_dir)
         url = settings.postgres_url or (embedded and embedded.postgres)
         if url:
-            with psycopg.connect(url, connect_timeout=2, autocommit=True) as db:
+            with postgres.connect(url, connect_timeout=2, autocommit=True) as db:
                 rows = db.execute(statement.encode(), arguments).fetchall()
             return [name for (name,) in rows if name.startswith(incomplete)]
     return []

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from config import credentials
 from producers import events
 from producers.errors import EventError, PublishError
 from producers.events import PushSend
@@ -139,7 +140,7 @@ def _refuse_repeat(runtime: Runtime, event: PushSend) -> None:
 
 def _publish(runtime: Runtime, event: PushSend) -> None:
     try:
-        with Publisher(runtime.urls.redis) as publisher:
+        with Publisher(runtime.urls.redis, credentials=credentials.known(runtime.urls.redis)) as publisher:
             publisher.publish(event)
     except PublishError as fault:
         fail(f"not sent: {fault}")

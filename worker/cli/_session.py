@@ -35,7 +35,7 @@ def session() -> Iterator[Runtime]:
 
     from config.settings import get_settings
     from worker.cli._engines import in_use
-    from worker.database.postgres import CONNECT_ARGS
+    from worker.database.postgres import CONNECT_ARGS, connect
 
     missing = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
     explained = (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege, *missing)
@@ -43,7 +43,7 @@ def session() -> Iterator[Runtime]:
     with in_use() as urls:
         runtime = Runtime(settings, urls)
         try:
-            psycopg.connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited
+            connect(urls.postgres, **CONNECT_ARGS).close()  # the pool would only say that it waited
             yield runtime
         except explained as fault:
             fail(f"Postgres: {sentence(fault)}")

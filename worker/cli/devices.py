@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from config import credentials
 from worker.cli._attributes import attributes_of
 from worker.cli._events import outcomes
 from worker.cli._groups import group
@@ -223,7 +224,7 @@ def _subscription(file: str | None) -> Any:
 def _publisher(runtime: "Runtime") -> Any:
     from producers import Publisher
 
-    return Publisher(runtime.urls.redis)
+    return Publisher(runtime.urls.redis, credentials=credentials.known(runtime.urls.redis))
 
 
 def _row(one: "StoredDevice", *, whole: bool) -> Row:

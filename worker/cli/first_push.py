@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import typer
 
+from config import credentials
 from worker.cli._terminal import echo, json_text, shown
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _publish(runtime: "Runtime", event: str, documents: list[Any]) -> None:
     from worker.process.by_hand import by_hand
 
     try:
-        with Publisher(runtime.urls.redis) as publisher:
+        with Publisher(runtime.urls.redis, credentials=credentials.known(runtime.urls.redis)) as publisher:
             publisher.publish_many(documents)
     except EventError as fault:
         refuse(fault)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from config import credentials
 from worker.cli._faults import fail
 from worker.cli._moments import moment, rfc3339
 from worker.cli._options import DAY, App, Json, duration
@@ -66,7 +67,7 @@ def import_(
             echo(f"{text} {settings.registration_rate}; without one it is faster: carillon app set", err=True)
         began = time.time()
         try:
-            with Publisher(runtime.urls.redis) as publisher:
+            with Publisher(runtime.urls.redis, credentials=credentials.known(runtime.urls.redis)) as publisher:
                 importer = Importer(
                     files,
                     state,

@@ -67,21 +67,19 @@ def migrate_when_up(postgres_url: str, wait: float) -> list[str]:
 
 def _record_fleet(postgres_url: str) -> None:
     """A database without a fleet gets the name of the fleet that migrates it."""
-    import psycopg
-
     from config.settings import get_settings
+    from worker.database import postgres
     from worker.database.fleet import record
 
     if name := get_settings().fleet:
-        with psycopg.connect(postgres_url, autocommit=True) as db:
+        with postgres.connect(postgres_url, autocommit=True) as db:
             record(db, name)
 
 
 def _record_act(postgres_url: str, applied: list[str]) -> None:
-    import psycopg
-
+    from worker.database import postgres
     from worker.reports import acts
 
     if applied:
-        with psycopg.connect(postgres_url, autocommit=True) as db:
+        with postgres.connect(postgres_url, autocommit=True) as db:
             acts.record(db, acts.made("database migrated", detail={"versions": applied}))

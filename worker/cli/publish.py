@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import producers
+from config import credentials
 from producers.compose import Words, composed
 from producers.feed import Source, Tally, feed, lines_of, opened
 from worker.cli._faults import refuse
@@ -87,7 +88,9 @@ def publish(
         )
         with source, _engines(redis_url) as urls:
             with (
-                producers.Publisher(urls.redis, timeout=timeout) as publisher,
+                producers.Publisher(
+                    urls.redis, timeout=timeout, credentials=credentials.known(urls.redis)
+                ) as publisher,
                 _progress(file, source, shown=file is not None and not as_json) as progress,
             ):
                 tally = feed(source, publisher, _refused, progress, messages.add)
@@ -113,13 +116,14 @@ def _record(urls: Urls, app: str | None, tally: Tally, file: str | None) -> None
     """Adds it to the audit log. Published it is, whatever Postgres says."""
     import psycopg
 
+    from worker.database import postgres
     from worker.reports import acts
     from worker.reports.faults import sentence
 
     detail = {"accepted": tally.accepted, "refused": tally.refused}
     target = tally.events[0] if file is None else "standard input" if file == "-" else Path(file).name
     try:
-        with psycopg.connect(urls.postgres, connect_timeout=2, autocommit=True) as db:
+        with postgres.connect(urls.postgres, connect_timeout=2, autocommit=True) as db:
             acts.record(db, acts.made("events published", app=app, target=target, detail=detail))
     except psycopg.Error as fault:
         prose(f"carillon: warning: not in the audit log: {sentence(fault)}", err=True)

@@ -7,13 +7,13 @@ import psycopg
 
 from worker.core.errors import UnfitError
 from worker.database import dashboard_role, locks
-from worker.database.postgres import CONNECT_ARGS, unfit
+from worker.database.postgres import CONNECT_ARGS, connect, unfit
 
 
 def migrate(postgres_url: str) -> list[str]:
     """Applies missing versions and returns them, oldest first; none if the schema is up to date. Raises `UnfitError`."""
     scripts = _scripts()
-    with psycopg.connect(postgres_url, **CONNECT_ARGS) as db:
+    with connect(postgres_url, **CONNECT_ARGS) as db:
         if (fault := unfit(db)) is not None:
             raise UnfitError(fault)
         _set_up(db)
@@ -80,7 +80,7 @@ def _refuse_without_rights(db: psycopg.Connection[Any], owner: str | None) -> No
 
 def pending(postgres_url: str, *, timeout: int = 5) -> list[str]:
     """The versions not yet applied, without applying them. `timeout`: seconds to connect."""
-    with psycopg.connect(postgres_url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
+    with connect(postgres_url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
         return missing(db)
 
 

@@ -15,7 +15,7 @@ import psycopg
 from producers.events import MAX_DOCUMENT
 from producers.outbox import CHANNEL
 from worker.database import locks
-from worker.database.postgres import CONNECT_ARGS, Connection, is_direct
+from worker.database.postgres import CONNECT_ARGS, Connection, connect, is_direct
 
 #: There is no outbox, or this role may not use it.
 Missing = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.InsufficientPrivilege)
@@ -157,7 +157,7 @@ class Outbox:
     def _session(self) -> Connection:
         if self._db is None:
             # A pooler may give each transaction another server session, so nothing is prepared.
-            db: Connection = psycopg.connect(self._url, autocommit=True, prepare_threshold=None, **CONNECT_ARGS)
+            db: Connection = connect(self._url, autocommit=True, prepare_threshold=None, **CONNECT_ARGS)
             # Each statement has to see what was committed before it: the rows are read after the lock was taken.
             db.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             self._db = db

@@ -15,6 +15,9 @@ import psycopg
 from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from config import credentials
+from producers.credentials import CredentialsError
+from producers.credentials import ask as ask_credentials
 from worker.core.errors import UnfitError
 
 log = logging.getLogger(__name__)
@@ -138,10 +141,34 @@ def unfit(db: psycopg.Connection[Any]) -> str | None:
     return None
 
 
+def _asked(url: str) -> dict[str, str]:
+    """User and password for a new connection, where the operator's function gives them."""
+    if (function := credentials.known(url)) is None:
+        return {}
+    try:
+        user, password = ask_credentials(function)
+    except CredentialsError as fault:
+        raise psycopg.OperationalError(str(fault)) from None
+    return {"password": password} | ({"user": user} if user else {})
+
+
+def connect(url: str, **arguments: Any) -> Connection:
+    """As psycopg's, with the user and password that the operator's function gives."""
+    return psycopg.connect(url, **arguments | _asked(url))
+
+
+class _Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection of a pool."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **arguments: Any) -> Any:
+        return super().connect(conninfo, **arguments | _asked(conninfo))
+
+
 def refuse_unfit(url: str) -> None:
     """Raises `UnfitError` for a server or database that Carillon cannot work with. Does nothing if Postgres is down."""
     try:
-        with psycopg.connect(url, **CONNECT_ARGS | {"connect_timeout": 2}) as db:
+        with connect(url, **CONNECT_ARGS | {"connect_timeout": 2}) as db:
             fault = unfit(db)
     except psycopg.OperationalError:
         return
@@ -151,7 +178,7 @@ def refuse_unfit(url: str) -> None:
 
 def ask(url: str, *, timeout: int) -> None:
     """Raises what psycopg does unless the server takes a connection and answers. `timeout`: seconds to connect."""
-    with psycopg.connect(url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
+    with connect(url, **CONNECT_ARGS | {"connect_timeout": timeout}) as db:
         db.execute("SELECT 1")
 
 
@@ -277,7 +304,7 @@ def _opened(kind: type[_Pool], url: str, size: int, timeout: float) -> _Pool:
         kwargs={**CONNECT_ARGS, "autocommit": True},
         configure=_set_up,
         open=True,
-        connection_class=Connection,
+        connection_class=_Session,
     )
 
 

@@ -77,6 +77,9 @@ def _engines(snapshot: Snapshot) -> Iterator[Check]:
 
 def _redis(memory: RedisFacts) -> Iterator[Check]:
     yield Check("redis persistence", f"appendonly is {'on' if memory.append_only else 'off'}", ("redis_persistence",))
+    if memory.replicas:
+        needed = "one at least has to keep up" if memory.needs_replicas else "none is needed for a write"
+        yield Check("redis replicas", f"{memory.replicas} connected; {needed}", ("redis_replicas",))
     limit = "" if memory.maximum else ", without a limit of memory"
     yield Check("redis eviction", f"{memory.policy}{limit}", ("redis_eviction",))
     if memory.maximum:

@@ -88,7 +88,7 @@ NAMES: Final = (
         "due_late",
     ),
     *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
-    *("redis_filling", "redis_eviction", "redis_persistence", "postgres_read_only", "clock_of_redis"),
+    *("redis_filling", "redis_eviction", "redis_persistence", "redis_replicas", "postgres_read_only", "clock_of_redis"),
     *("clock_of_postgres", "schema_behind"),
 )
 #: Seconds that a condition must last before it opens, where that is not in the facts. Others open at once.
@@ -287,6 +287,10 @@ def _redis(redis: RedisFacts) -> Iterator[Condition]:
     if not redis.append_only:
         what = "appendonly is off, so a restart loses pushes"
         yield Condition("redis_persistence", "warning", what, "set appendonly yes in redis.conf")
+    if redis.replicas and not redis.needs_replicas:
+        what = "min-replicas-to-write is 0, so a primary that is cut off takes events that a failover loses"
+        do = "set min-replicas-to-write 1 and min-replicas-max-lag 2 on every server"
+        yield Condition("redis_replicas", "warning", what, do, figures=f"{redis.replicas} connected")
 
 
 def _flow(snapshot: Snapshot) -> Iterator[Condition]:

@@ -81,7 +81,7 @@ class Reading:
 
 #: Part -> the beginnings of the names of the conditions that depend on it.
 _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    "redis memory": ("redis_filling", "redis_eviction", "redis_persistence"),
+    "redis memory": ("redis_filling", "redis_eviction", "redis_persistence", "redis_replicas"),
     "secrets of devices": ("device_",),
     "trimmed entries": ("entries_",),
     "clock of redis": ("clock_", "stream_"),
@@ -177,11 +177,15 @@ def of_redis(keyspace: Keyspace) -> RedisFacts:
 def _of_server(redis: Redis) -> RedisFacts:
     memory: Any = redis.info("memory")
     persistence: Any = redis.info("persistence")
+    replication: Any = redis.info("replication")
     return RedisFacts(
         int(memory.get("used_memory", 0)),
         int(memory.get("maxmemory", 0)),
         str(memory.get("maxmemory_policy", "noeviction")),
         bool(persistence.get("aof_enabled", True)),
+        int(replication.get("connected_slaves", 0)),
+        # Said only where a number of them is needed.
+        "min_slaves_good_slaves" in replication,
     )
 
 

@@ -18,6 +18,9 @@ class RedisFacts:
     maximum: int = 0
     policy: str = "noeviction"
     append_only: bool = True
+    replicas: int = 0
+    #: Whether it refuses writes without a replica that keeps up: `min-replicas-to-write`.
+    needs_replicas: bool = False
 
     @property
     def percent(self) -> int:

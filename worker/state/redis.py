@@ -10,9 +10,10 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
+from config import credentials
 from producers import link
 from producers.topology import NO_CLUSTER
-from producers.urls import FOLLOWED
+from producers.urls import FOLLOWED, Address
 from worker.core.errors import UnfitError
 from worker.state import keys, servers
 
@@ -40,9 +41,18 @@ def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | 
         "protocol": 2,
         "retry": Retry(ExponentialBackoff(base=0.05, cap=0.5), retries),
     }
+    asked = credentials.known(url)
     if url.startswith(FOLLOWED):
-        return servers.connect(url, slot_key, None, options, retries=retries)
+        return servers.connect(url, slot_key, asked, options, retries=retries)
+    if asked is not None:
+        return redis.Redis(connection_pool=_asking(url, asked, options))
     return redis.Redis.from_url(url, **options)
+
+
+def _asking(url: str, asked: credentials.Credentials, options: dict[str, Any]) -> redis.ConnectionPool:
+    """Connections to one server that ask for user and password."""
+    kind, arguments = link.Servers(url, asked).of(Address("", 0))
+    return redis.ConnectionPool(kind, **arguments | options)
 
 
 def over_network(url: str, **options: Any) -> dict[str, Any]:

@@ -230,6 +230,13 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
             id="no AOF",
         ),
         pytest.param(
+            replace(WELL, redis=RedisFacts(replicas=2)),
+            "redis_replicas",
+            "warning",
+            "min-replicas-to-write 1",
+            id="replicas that no write needs",
+        ),
+        pytest.param(
             replace(WELL, skews={"redis": 9.0}), "clock_of_redis", "warning", "ahead of this machine's", id="a clock"
         ),
         pytest.param(

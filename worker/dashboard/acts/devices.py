@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from config import credentials
 from producers import events
 from producers.publisher import Publisher
 from worker.dashboard.acts.history import by
@@ -91,7 +92,8 @@ def _test(ask: Ask, note: str) -> str:
         "where": {"user": user} | ({} if device is None else {"device": device}),
         "alert": "Test push of Carillon",
     }
-    with by_hand(ask.stores.acting, by(ask)) as hand, Publisher(ask.stores.urls.redis) as publisher:
+    url = ask.stores.urls.redis
+    with by_hand(ask.stores.acting, by(ask)) as hand, Publisher(url, credentials=credentials.known(url)) as publisher:
         hand.record("push tested", app=app, target=user, detail={"device": device} if device else None, note=note)
         publisher.publish(events.decode(events.dump(document)))
     return f"The test push {id} is on its way"
