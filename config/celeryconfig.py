@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from config.broker import broker, is_amqp
 from config.settings import Settings
+from producers.urls import parse
 
 URGENT: Final = "carillon.urgent"
 BULK: Final = "carillon.bulk"
@@ -12,6 +13,8 @@ LANES: Final = {"urgent": (URGENT,), "bulk": (BULK,), "all": (URGENT, BULK)}
 #: The beginning of every key that Celery has in Redis.
 KEY_PREFIX: Final = "carillon:"
 TICK: Final = "carillon.tick"
+#: The class that gives Celery's connections a password that changes.
+_CREDENTIALS: Final = "worker.process.broker_credentials.BrokerCredentials"
 TICK_SECONDS: Final = 1.0
 #: Variables that override Celery's configuration. If they are set, they are a chat server's, never ours.
 FOREIGN: Final = (
@@ -30,6 +33,8 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
     """
     url = settings.broker_url or redis_url
     named = broker(url, settings.broker_queues)
+    if settings.redis_credentials and url == settings.redis_url and parse(url).kind == "single":
+        named["broker_url"] += f"{'&' if '?' in named['broker_url'] else '?'}credential_provider={_CREDENTIALS}"
     if not is_amqp(url):
         named["broker_transport_options"] = _transport(settings) | named.get("broker_transport_options", {})
     return {

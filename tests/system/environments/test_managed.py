@@ -9,11 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 import redis
+from kombu.connection import Connection
 
 from config import credentials
+from config.celeryconfig import celery_config
 from config.settings import SettingsError, get_settings
 from producers import AsyncPublisher, Publisher, PublishError
 from tests.integration.security.acl import PASSWORD, users
+from tests.processes import PATIENCE
 from tests.programs import needs
 from tests.system.environments.postgres import PASSWORD as OF_POSTGRES
 from tests.system.environments.postgres import PostgresServer
@@ -133,6 +136,30 @@ def test_the_function_is_imported_at_the_start(monkeypatch: pytest.MonkeyPatch, 
         monkeypatch.setenv("CARILLON_REDIS_CREDENTIALS", "os:getcwd")
         get_settings()
         assert list(known) == ["redis://h"]
+    finally:
+        get_settings.cache_clear()
+
+
+def test_celery_asks_for_the_password_of_the_same_redis_too(
+    cloud: Valkey, known: dict[str, credentials.Credentials], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARILLON_REDIS_URL", cloud.url)
+    monkeypatch.setenv("CARILLON_REDIS_CREDENTIALS", "os:getcwd")
+    get_settings.cache_clear()
+    try:
+        settings = get_settings()
+        rotating = known[cloud.url] = Rotating(cloud)
+        conf = celery_config(settings, cloud.url)
+        for password in ("first", "second"):
+            rotating.change(password)
+            with Connection(conf["broker_url"], transport_options=conf["broker_transport_options"]) as connection:
+                queue = connection.SimpleQueue("carillon.urgent")
+                queue.put({"wake": password})
+                message = queue.get(timeout=PATIENCE)
+                assert message.payload == {"wake": password}
+                message.ack()
+                queue.close()
+        assert rotating.calls >= 2
     finally:
         get_settings.cache_clear()
 
