@@ -145,7 +145,7 @@ class Delivery:
             ),
             RetireDevices(devices, deferred_retirement, insist),
             health.stop_provider,
-            Write(journal, insist, now, new_id),
+            Write(journal, insist, now, new_id, self.recorder.put_off),
             health.look_again,
             Report(name, now),
             *([] if export is None else [Trace(export, name, now)]),

@@ -1,5 +1,7 @@
 """Records which notifications were accepted while others of their batches are in flight, and keeps the leases of these batches.
 
+It also makes ready in time what its process has put off for some seconds. The tick, which comes once a second, does it otherwise.
+
 One thread of a process writes for all of them together, some fifty times a second while anything is in flight. So after a
 `kill -9` little more than the unanswered notifications is sent again.
 """
@@ -7,15 +9,16 @@ One thread of a process writes for all of them together, some fifty times a seco
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import Final
 
 from config.seldom import Seldom
-from worker.core.batch import Lane
+from worker.core.batch import Freed, Lane
 from worker.core.model import ACCEPTED, Response
 from worker.state import redis
-from worker.state.journal import Journal
+from worker.state.journal import Journal, QueuedBatch
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
@@ -28,6 +31,9 @@ RENEW_SECONDS: Final = 1.0
 AWAY: Final = 0.2
 #: Seconds after which the thread ends where nothing is in flight.
 _IDLE: Final = 5.0
+#: Longest delay of a batch in seconds for which it is made ready here, and how many such batches it remembers.
+_SOON: Final = 5.0
+_MOST: Final = 10_000
 
 
 class Flight:
@@ -70,6 +76,8 @@ class Recorder:
         self._thread: threading.Thread | None = None
         #: Gets the number of batches that can be taken.
         self.wake: Callable[[Lane, int], None] | None = None
+        #: When batches that were put off are due (UNIX seconds), and their ids: a heap.
+        self._due: list[tuple[float, str]] = []
 
     @contextmanager
     def watch(
@@ -79,15 +87,29 @@ class Recorder:
         flight = Flight(batch, jobs, seen, renewed_at)
         with self._lock:
             self._flights[flight] = None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="carillon-recorder", daemon=True)
-                self._thread.start()
-        self._begun.set()
+            self._begin()
         try:
             yield flight
         finally:
             with self._lock:
                 del self._flights[flight]
+
+    def put_off(self, batches: Iterable[QueuedBatch]) -> None:
+        """Makes these ready when it is time, where workers are woken for it."""
+        now = self._now()
+        due = [(now + one.delay, one.id) for one in batches if 0.0 < one.delay <= _SOON]
+        if not due or self.wake is None:
+            return
+        with self._lock:
+            for one in due[: _MOST - len(self._due)]:
+                heappush(self._due, one)
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="carillon-recorder", daemon=True)
+            self._thread.start()
+        self._begun.set()
 
     @property
     def in_flight(self) -> int:
@@ -105,20 +127,37 @@ class Recorder:
             freed = self._journal.record([(flight.batch, jobs) for flight, jobs in due])
             for flight, _ in due:
                 flight.written(now)
-            if self.wake is not None:
-                self.wake("urgent", freed.urgent)
-                self.wake("bulk", freed.bulk)
+            self._wake(freed)
+
+    def make_ready(self) -> float:
+        """Makes ready what is due by now; returns the seconds until the next is."""
+        now, due = self._now(), []
+        with self._lock:
+            while self._due and self._due[0][0] <= now:
+                due.append(heappop(self._due)[1])
+            rest = self._due[0][0] - now if self._due else _IDLE
+        if due:
+            self._wake(self._journal.ready_batches(due))
+        return min(_IDLE, max(PAUSE, rest))
+
+    def _wake(self, freed: Freed) -> None:
+        if self.wake is not None:
+            self.wake("urgent", freed.urgent)
+            self.wake("bulk", freed.bulk)
 
     def _run(self) -> None:
+        rest = _IDLE
         while True:
-            if not self._begun.wait(_IDLE):
+            if not self._begun.wait(rest):
                 with self._lock:
-                    if not self._flights:
+                    if not self._flights and not self._due:
                         self._thread = None
                         return
             self._begun.clear()
+            rest = self._make_ready()
             while self._flights:
                 time.sleep(PAUSE)
+                rest = self._make_ready()
                 try:
                     self.record()
                 except (
@@ -126,3 +165,9 @@ class Recorder:
                 ):  # what it did not write it writes later, unless the batch's outcomes are written first
                     seldom.warning("batches in flight not recorded, redis is away")
                     time.sleep(AWAY)
+
+    def _make_ready(self) -> float:
+        try:
+            return self.make_ready()
+        except redis.Error:  # the tick finds them
+            return AWAY

@@ -352,6 +352,10 @@ class Journal:
         records = [(batch, ",".join(map(str, jobs))) for batch, jobs in accepted]
         return Freed(*self._scripts.record(lease=self.lease, soon=SOON, batches=records))
 
+    def ready_batches(self, batches: Sequence[str]) -> Freed:
+        """Makes ready those of these whose time has come. Returns how many can be taken by now."""
+        return Freed(*self._scripts.ready_batches(batches=list(batches)))
+
     def finish(
         self,
         batch: str,

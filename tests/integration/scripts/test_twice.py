@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from worker.core.badges import Cleared
-from worker.core.batch import COUNT, Batch, Job, Sending
+from worker.core.batch import COUNT, Batch, Freed, Job, Sending
 from worker.core.digest import Counted, Kept, Missed
 from worker.core.limits import Rate
 from worker.core.reminder import Next, NotifiedOf, Pushed
@@ -369,6 +369,17 @@ def test_a_reading_has_its_turn_once(redis: Redis) -> None:
     assert shown.read([reading]) == [Turn(True, 0.0, 100, frozenset({7}))]
     assert redis.hget(keys.BADGE(APP), "7") == b"3"
     assert again(redis, lambda: shown.read([reading])) == [Turn(True, 0.0, 100, frozenset({7}))]
+
+
+@runs("ready_batches")
+def test_batches_that_were_put_off_are_made_ready_once(redis: Redis, journal: Journal) -> None:
+    expanded(redis, journal)
+    journal.finish(taken(journal).id, [queued(id="b2")._replace(delay=30.0)], {}, [])
+    assert journal.ready_batches(["b2", "nobody"]) == Freed(0, 0)
+    redis.zincrby(keys.DUE(), -31, "b:b2")
+    assert journal.ready_batches(["b2"]) == Freed(1, 0)
+    assert again(redis, lambda: journal.ready_batches(["b2"])) == Freed(0, 0)
+    assert taken(journal).id == "b2"
 
 
 @runs("record")

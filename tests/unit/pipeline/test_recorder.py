@@ -5,10 +5,11 @@ import threading
 import pytest
 
 from tests.unit.pipeline.runs import NOW, fake
-from worker.core.batch import Freed
+from worker.core.batch import Batch, Freed
 from worker.core.model import ACCEPTED, Answer
 from worker.pipeline.recorder import RENEW_SECONDS, Recorder
 from worker.state import redis
+from worker.state.journal import QueuedBatch
 
 
 def test_what_redis_did_not_take_is_written_once_it_is_back():
@@ -48,3 +49,24 @@ def test_a_batch_of_which_nothing_is_heard_keeps_its_lease():
     assert journal.made == [("record", ([("b1", [])],))]
     assert flight.renewed_at == now
     assert woken == [("urgent", 1), ("bulk", 0)]
+
+
+def test_what_is_put_off_for_a_moment_is_made_ready_when_it_is_time():
+    now = NOW
+    journal = fake(ready_batches=Freed(2, 0))
+    recorder, woken = Recorder(journal, lambda: now), []
+    recorder._thread = threading.current_thread()
+    batches = [
+        QueuedBatch(f"b{n}", Batch("demo", 1, "urgent", [], []), delay) for n, delay in enumerate((0.8, 0.0, 0.5, 60.0))
+    ]
+    recorder.put_off(batches)
+    assert recorder.make_ready() > 1.0, "nobody would be woken: it is the tick's"
+    recorder.wake = lambda lane, n: woken.append((lane, n))
+    recorder.put_off(batches)
+    assert recorder.make_ready() == pytest.approx(0.5)
+    now += 0.6
+    assert recorder.make_ready() == pytest.approx(0.2)
+    now += 0.6
+    recorder.make_ready()
+    assert journal.made == [("ready_batches", (["b2"],)), ("ready_batches", (["b0"],))]
+    assert woken[0] == ("urgent", 2)

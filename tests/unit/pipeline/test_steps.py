@@ -296,7 +296,7 @@ def test_where_no_device_is_gone_no_engine_is_asked():
 def write(run) -> Any:
     """Returns what was written: the batches of what is tried again, and the counts."""
     journal = fake(finish=Freed(1, 0))
-    Write(journal, insist(), now, lambda: "0123456789abcdef")(run)
+    Write(journal, insist(), now, lambda: "0123456789abcdef", lambda _: None)(run)
     [(_, (batch, again, counts, _, looks, banners, pushed))] = journal.made
     assert not (looks or banners or pushed)
     assert batch == "b1"

@@ -1,5 +1,5 @@
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.core.again import EDITED
@@ -21,13 +21,14 @@ from worker.state.shown import member
 class Write:
     """Writes the outcomes of the batch in one step: counts, ledger entries, its tally, and the batches to try again.
 
-    `now` gives UNIX seconds, `new_id` an id that was never given before.
+    `now` gives UNIX seconds, `new_id` an id that was never given before. `put_off` gets the batches to try again.
     """
 
     journal: Journal
     insist: Insist
     now: Callable[[], float]
     new_id: Callable[[], str]
+    put_off: Callable[[Sequence[QueuedBatch]], None]
 
     def __call__(self, run: BatchRun) -> None:
         run.counts, new = count(run)
@@ -47,6 +48,7 @@ class Write:
         documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
         left = _looks(run), _banners(run), _pushed(run)
         run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, *left)
+        self.put_off(again)
 
 
 def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
