@@ -85,7 +85,7 @@ def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lamb
         began = time.monotonic()
         copied = _replace(runtime, before, after, tell)
         closed = time.monotonic() - began
-    repartition.forget(before, lambda _: redis)
+    repartition.forget(before, repartition.clients(redis))
     with transaction(runtime.pool) as db:
         rows.forget_cursors(db, repartition.streams_of(before, ()))
     redis.delete(keys.NEXT_LAYOUT())
@@ -107,14 +107,14 @@ def _refuse_workers(runtime: Runtime) -> None:
 
 
 def _replace(runtime: Runtime, before: Layout, after: Layout, tell: Callable[[str], None]) -> Copied:
-    redis = runtime.redis
+    redis, client_of = runtime.redis, repartition.clients(runtime.redis)
     redis.set(LAYOUT_KEY, encoded(Layout(before.generation, before.tags, closed=True)))
     for stream in repartition.streams_of(before, runtime.registry.apps()):
-        repartition.close(redis, stream)
-    repartition.close_rest(before, lambda _: redis)
+        repartition.close(client_of(stream), stream)
+    repartition.close_rest(before, client_of)
     tell("publishers wait, the streams are closed")
     providers = {id: one.app for id, one in runtime.registry.providers().items()}
-    copied = Copy(before, after, lambda _: redis, providers, tell).run()
+    copied = Copy(before, after, client_of, providers, tell).run()
     with transaction(runtime.pool) as db:
         rows.set_cursors(db, copied.cursors)
         rows.rename_entries(db, copied.renames)

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from msgspec import structs
@@ -25,6 +26,7 @@ from worker.state.copying import CHUNK, ITEMS, Writer, chunks, delete, items_of,
 from worker.state.keys import FAMILIES, FLEET, PREFIX
 from worker.state.redis import Redis
 from worker.state.repartition_rules import EVERYWHERE, LEFT, NAMING, SHARED, STREAMS, WHOLE, renamed
+from worker.state.servers import beside
 
 #: What a closed stream's key holds: `XADD` answers WRONGTYPE.
 CLOSED: Final = "closed: carillon:layout says where events go now"
@@ -148,6 +150,16 @@ def streams_of(layout: Layout, apps: Iterable[str]) -> list[str]:
     """All inlets of the layout, and the streams of these apps."""
     inlets = [f"{layout.prefix(p)}events" for p in range(layout.partitions)]
     return [*inlets, *(layout.stream(app, own=True) for app in apps)]
+
+
+def clients(any_slot: Redis) -> Callable[[str], Redis]:
+    """Of a key or a prefix the client of the server that has it; one for each tag of a cluster."""
+
+    @cache
+    def of_tag(tag: str) -> Redis:
+        return beside(any_slot, f"{PREFIX}{tag}:")
+
+    return lambda key: of_tag(key[len(PREFIX) : key.find("}:") + 1]) if "}:" in key else any_slot
 
 
 class Copy:
