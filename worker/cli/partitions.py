@@ -33,7 +33,7 @@ def status(
             return table(rows, as_json=as_json, empty="no app")
         with runtime.pool.connection() as db:
             taken = cursors.taken(db)
-        backlog = read(runtime.keyspace, taken)
+        backlog = read(process.of_any_number(runtime).keyspace, taken)
     rows = []
     for p in range(found.partitions):
         live = [name for name in names if found.partition_of(name) == p]

@@ -79,7 +79,9 @@ def refuse_unusable(*, keys: bool = True) -> None:
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)
         with suppress(redis.Error):  # it is away
-            layout.agree(client, settings.partitions)
+            found = layout.agree(client, settings.partitions)
+            if keys:
+                layout.refuse_closed(found)
     if keys:
         postgres.refuse_unfit(attach(settings).postgres)
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from producers.partitions import LAYOUT_KEY, Layout, encoded, parsed, tags
+from producers.partitions import Layout, encoded, parsed, tags
 from worker.core.errors import WorkerError
 from worker.database import repartition as rows
 from worker.database.postgres import transaction
@@ -44,9 +44,16 @@ class Changed(NamedTuple):
     closed: float
 
 
+def of_any_number(runtime: Runtime) -> Runtime:
+    """The same, but CARILLON_PARTITIONS may be another number than that of the layout: the one to come, or the one of before."""
+    other = Runtime(runtime.settings.model_copy(update={"partitions": None}), runtime.urls)
+    vars(other).update(redis=runtime.redis, pool=runtime.pool)
+    return other
+
+
 def in_force(redis: Redis) -> Layout:
     """The layout as it stands there now."""
-    value: Any = redis.get(LAYOUT_KEY)
+    value: Any = redis.get(keys.LAYOUT())
     return parsed(value)
 
 
@@ -66,6 +73,7 @@ def alive(runtime: Runtime) -> list[str]:
 
 def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lambda _: None) -> Changed:
     """Changes the number, or finishes a change that was interrupted. Raises `RepartitionError`."""
+    runtime = of_any_number(runtime)
     redis = runtime.redis
     now, begun = in_force(redis), under_way(redis)
     if begun is not None and begun[1].partitions != partitions:
@@ -108,7 +116,7 @@ def _refuse_workers(runtime: Runtime) -> None:
 
 def _replace(runtime: Runtime, before: Layout, after: Layout, tell: Callable[[str], None]) -> Copied:
     redis, client_of = runtime.redis, repartition.clients(runtime.redis)
-    redis.set(LAYOUT_KEY, encoded(Layout(before.generation, before.tags, closed=True)))
+    redis.set(keys.LAYOUT(), encoded(Layout(before.generation, before.tags, closed=True)))
     for stream in repartition.streams_of(before, runtime.registry.apps()):
         repartition.close(client_of(stream), stream)
     repartition.close_rest(before, client_of)
@@ -119,6 +127,6 @@ def _replace(runtime: Runtime, before: Layout, after: Layout, tell: Callable[[st
         rows.set_cursors(db, copied.cursors)
         rows.rename_entries(db, copied.renames)
     _refuse_workers(runtime)
-    redis.set(LAYOUT_KEY, encoded(after))
+    redis.set(keys.LAYOUT(), encoded(after))
     tell("the new layout is in force")
     return copied

@@ -10,6 +10,8 @@ from worker.state import servers
 from worker.state.keys import EVENTS, INTAKE_TOKEN
 from worker.state.redis import Redis
 
+#: What the key of a closed stream holds: `XADD` answers WRONGTYPE.
+CLOSED: Final = "closed: carillon:layout says where events go now"
 #: Of a layout that a new installation gets.
 _FIRST: Final = 2
 
@@ -37,10 +39,18 @@ def agree(redis: Redis, partitions: int | None) -> Layout:
         if redis.exists(EVENTS(), INTAKE_TOKEN()):
             raise UnfitError(_said(1, wanted))
         redis.set(LAYOUT_KEY, encoded(Layout(_FIRST, tags(wanted, _FIRST))), nx=True)
+        # A producer that knows no partitions is refused: nobody would read what it writes.
+        redis.set(EVENTS(), CLOSED, nx=True)
         found = read(redis)
     if found.partitions != wanted:
         raise UnfitError(_said(found.partitions, wanted))
     return found
+
+
+def refuse_closed(found: Layout) -> None:
+    """Raises `UnfitError` while the partitions are changed: a worker would change what is being copied."""
+    if found.closed:
+        raise UnfitError("the partitions are being changed: start workers when `carillon partitions set` has ended")
 
 
 def _said(found: int, wanted: int) -> str:

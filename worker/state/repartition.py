@@ -24,12 +24,11 @@ from worker.core.entry import Names, entries_in, entry_of, id_key, joined, mark_
 from worker.core.envelope import identify
 from worker.state.copying import CHUNK, ITEMS, Writer, chunks, delete, items_of, text_of, values_of
 from worker.state.keys import FAMILIES, FLEET, PREFIX
+from worker.state.layout import CLOSED
 from worker.state.redis import Redis
 from worker.state.repartition_rules import EVERYWHERE, LEFT, NAMING, SHARED, STREAMS, WHOLE, renamed
 from worker.state.servers import beside
 
-#: What a closed stream's key holds: `XADD` answers WRONGTYPE.
-CLOSED: Final = "closed: carillon:layout says where events go now"
 #: Stands behind the prefix of a stream that was closed, which is kept until it was copied.
 _KEPT: Final = "closed:"
 #: Entries that one command reads: each may be large.

@@ -1,6 +1,7 @@
 """The layout that workers read, and which the first one writes into an empty Redis."""
 
 import pytest
+from redis.exceptions import ResponseError
 
 from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout, encoded, parsed, tags
 from worker.core.errors import UnfitError
@@ -56,3 +57,16 @@ def test_a_changed_layout_is_noticed(redis: Redis) -> None:
     assert not keyspace.moved()
     redis.set(LAYOUT_KEY, encoded(Layout(2, tags(2))))
     assert keyspace.moved()
+
+
+def test_a_new_installation_with_partitions_refuses_a_producer_that_knows_none(redis: Redis) -> None:
+    layout.agree(redis, 4)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        redis.xadd("carillon:events", {"event": "{}"})
+    assert layout.agree(redis, 4).partitions == 4
+
+
+def test_no_worker_begins_while_the_partitions_are_changed() -> None:
+    layout.refuse_closed(Layout(2, tags(2)))
+    with pytest.raises(UnfitError, match="the partitions are being changed"):
+        layout.refuse_closed(Layout(2, tags(2), closed=True))

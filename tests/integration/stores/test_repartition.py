@@ -24,7 +24,8 @@ from worker.process.runtime import Runtime
 from worker.reports import signs
 from worker.reports.invariants import check_invariants
 from worker.state.keys import FAMILIES
-from worker.state.repartition import CLOSED, family_of, keys_of
+from worker.state.layout import CLOSED
+from worker.state.repartition import family_of, keys_of
 from worker.state.repartition_rules import EVERYWHERE, LEFT, STREAMS
 
 _MARK = re.compile(r"(\d-\d+)~\d+")
@@ -50,7 +51,7 @@ class System:
 
     def pipeline(self) -> Pipeline:
         """That of the app `demo`, as workers that begin now."""
-        return Pipeline(*self.urls)
+        return Pipeline(*self.urls, layout=in_force(self.runtime.redis))
 
     def change(self, number: int, *, kill_at: int | None = None) -> None:
         """`kill_at`: the step after which the command is killed."""
@@ -165,6 +166,7 @@ def test_nothing_is_lost_or_doubled_from_1_to_4_to_16_to_1(system: System) -> No
     assert (layout.generation, layout.partitions, len(layout.tags)) == (4, 1, 1)
     assert under_way(system.runtime.redis) is None
     _only_these_are_left(system, layout)
+    _goes_on(system)
 
 
 def test_what_goes_on_is_what_would_have_gone_on(system: System) -> None:
@@ -176,7 +178,7 @@ def _only_these_are_left(system: System, layout: Layout) -> None:
     """Of the partitions of before only what closes their streams."""
     for key in system.runtime.redis.scan_iter(match="carillon:*"):
         name = key.decode()
-        if not name.startswith((layout.prefix(0), "carillon:{fleet}:")) and name not in (LAYOUT_KEY, "carillon:acts"):
+        if not name.startswith((layout.prefix(0), "carillon:{fleet}:")) and name != LAYOUT_KEY:
             assert system.runtime.redis.get(key) == CLOSED.encode(), name
 
 
@@ -221,6 +223,15 @@ def test_while_a_worker_runs_nothing_is_changed(system: System) -> None:
     signs.withdraw(system.runtime.fleet, "host:7")
     with pytest.raises(RepartitionError, match="there is one partition already"):
         system.change(1)
+
+
+@pytest.mark.parametrize("set_to", [1, 4])
+def test_the_setting_may_be_the_number_of_before_or_the_new_one(system: System, set_to: int) -> None:
+    runtime = Runtime(Settings(partitions=set_to), system.runtime.urls)
+    try:
+        assert change(runtime, 4).after.partitions == 4
+    finally:
+        runtime.close()
 
 
 def test_a_publisher_that_knows_only_the_old_stream_is_refused(system: System) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 from producers.partitions import Layout, tags
 from tests.valkey import Cluster
+from worker.state.layout import CLOSED
 from worker.state.redis import connect
-from worker.state.repartition import CLOSED, Copy, clients, close_rest, forget
+from worker.state.repartition import Copy, clients, close_rest, forget
 
 pytestmark = pytest.mark.slow
 

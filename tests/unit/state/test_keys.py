@@ -8,6 +8,7 @@ import pytest
 
 from config.celeryconfig import KEY_PREFIX
 from producers import events, wire
+from producers.partitions import LAYOUT_KEY
 from worker.state import keys
 
 
@@ -17,6 +18,7 @@ def test_producers_celery_and_workers_mean_the_same_keys() -> None:
     assert keys.EVENTS() == events.STREAM
     assert keys.APP_EVENTS("demo") == events.app_stream("demo")
     assert keys.PRESSURE() == wire.PRESSURE
+    assert keys.LAYOUT() == LAYOUT_KEY
     assert keys.ONLINE("demo", "han") == events.online_key("demo", "han")
     assert keys.REPLY("r1") == events.reply_key("r1")
 
