@@ -1,7 +1,7 @@
 """Apps, providers and templates as this process knows them: changes are looked for each second, so that none needs a restart.
 
-A look costs one statement, and a change the reading of the apps that it is about, however many others there are. A template is
-compiled when its app first needs it.
+A look costs one statement, and a change the reading of the apps that it is about, however many others there are. A credential is
+decrypted, and a template compiled, when its app first needs it.
 """
 
 import logging
@@ -16,7 +16,7 @@ from worker.core.model import AppSettings, Provider
 from worker.core.refusal import Refused
 from worker.core.template_form import TemplateError
 from worker.core.templates import Template, Templates
-from worker.database.registry import Registry, Snapshot, StoredTemplate
+from worker.database.registry import Registry, Sealed, Snapshot, StoredTemplate
 from worker.providers.kinds import kind_of, token_forms
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,11 @@ class Apps:
         self._version: int | None = None
         # A value is replaced, never changed: a reader needs no lock.
         self._apps: Mapping[str, AppSettings] = {}
-        self._providers: Mapping[int, Provider] = {}
-        self._by_app: Mapping[str, Mapping[str, Provider]] = {}
+        self._providers: Mapping[int, Sealed] = {}
+        self._by_app: Mapping[str, Sequence[Sealed]] = {}
+        #: Those that were needed: what they are opened from, and the provider.
+        self._opened: dict[int, tuple[Sealed, Provider | None]] = {}
+        self._of_app: dict[str, tuple[Sequence[Sealed], Mapping[str, Provider]]] = {}
         self._stored: Mapping[str, Sequence[StoredTemplate]] = {}
         self._newest = 0
         #: By app: the compiled templates, and their sources.
@@ -71,10 +74,10 @@ class Apps:
     def provider(self, id: int) -> Provider | None:
         """None: removed. One that is newer than what was read is looked for at once: somebody knows it already."""
         self._refresh(self._ttl if id <= self._newest else 0.0)
-        return self._providers.get(id)
+        return self._open(self._providers.get(id))
 
-    def providers(self) -> Mapping[int, Provider]:
-        """Every provider that was not removed, by its id."""
+    def providers(self) -> Mapping[int, Sealed]:
+        """Every provider that was not removed, by its id, as it is stored."""
         self._refresh(self._ttl)
         return self._providers
 
@@ -86,7 +89,13 @@ class Apps:
     def providers_of(self, app: str) -> Mapping[str, Provider]:
         """The app's providers by name."""
         self._refresh(self._ttl if app in self._by_app else _UNKNOWN_APP)
-        return self._by_app.get(app, {})
+        stored = self._by_app.get(app, ())
+        known = self._of_app.get(app)
+        if known is None or known[0] is not stored:
+            # Two threads may do it at once, with the same result.
+            found = {one.name: one for one in map(self._open, stored) if one is not None}
+            known = self._of_app[app] = (stored, found)
+        return known[1]
 
     def token_forms(self, app: str, device: DeviceToken | None) -> Collection[str]:
         """The forms in which the device's token may be stored; none of no device, and of a token that no provider takes."""
@@ -111,8 +120,16 @@ class Apps:
             known = self._compiled[app] = _Compiled(stored, compiled, _by_provider(compiled))
         return known.templates
 
+    def _open(self, sealed: Sealed | None) -> Provider | None:
+        if sealed is None:
+            return None
+        known = self._opened.get(sealed.id)
+        if known is None or known[0] is not sealed:
+            known = self._opened[sealed.id] = (sealed, self._registry.open(sealed))
+        return known[1]
+
     def _compile(self, stored: StoredTemplate) -> Template | None:
-        provider = self._providers.get(stored.provider)
+        provider = self._open(self._providers.get(stored.provider))
         if provider is None:  # it was removed just now
             return None
         try:
@@ -145,12 +162,14 @@ class Apps:
         apps = {name: app for name, app in self._apps.items() if changed is not None and name not in changed}
         by_app = {name: of for name, of in self._by_app.items() if changed is not None and name not in changed}
         stored = {name: of for name, of in self._stored.items() if changed is not None and name not in changed}
-        for provider in found.providers.values():
-            by_app[provider.app] = {**by_app.get(provider.app, {}), provider.name: provider}
+        fresh: dict[str, list[Sealed]] = {}
+        for one in found.providers.values():
+            fresh.setdefault(one.app, []).append(one)
+        by_app |= fresh
         of_app: dict[str, list[StoredTemplate]] = {}
-        for one in found.templates:
-            if one.provider in found.providers:
-                of_app.setdefault(found.providers[one.provider].app, []).append(one)
+        for template in found.templates:
+            if template.provider in found.providers:
+                of_app.setdefault(found.providers[template.provider].app, []).append(template)
         foreign = is_foreign(found.fleet, self._fleet)
         if foreign and not self._foreign:
             log.warning(
@@ -163,6 +182,10 @@ class Apps:
         self._stored = stored | of_app
         for name in self._compiled.keys() - self._stored.keys():
             del self._compiled[name]
+        for id in self._opened.keys() - self._providers.keys():
+            self._opened.pop(id, None)
+        for name in self._of_app.keys() - self._by_app.keys():
+            self._of_app.pop(name, None)
         self._newest, self._version = max(self._newest, found.newest), found.version
 
 

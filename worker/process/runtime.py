@@ -124,7 +124,7 @@ class Runtime:
 
     @once
     def notes(self) -> Notes:
-        return Notes(self.fleet, self.apps.providers, self.registry.device_secrets)
+        return Notes(self.fleet, self.apps.providers, self.registry.open, self.registry.device_secrets)
 
     @once
     def bulkhead(self) -> Bulkhead:

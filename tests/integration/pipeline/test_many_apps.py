@@ -72,6 +72,15 @@ def test_templates_are_compiled_for_an_app_that_needs_them(many: Pipeline) -> No
     assert set(apps._compiled) == {"app-9"}
 
 
+def test_credentials_are_decrypted_for_an_app_that_needs_them(many: Pipeline) -> None:
+    apps = Apps(many.registry)
+    assert set(apps.providers_of("app-9")) == {"one", "two"} and apps.providers_of("nobody") == {}
+    assert {provider.app for _, provider in apps._opened.values() if provider} == {"app-9"}
+    assert len(apps._opened) == 2
+    assert apps.provider(many.provider.id) == many.provider
+    assert apps.providers_of("app-9") is apps.providers_of("app-9")
+
+
 def test_looking_whether_providers_flow_costs_a_command_for_hundreds(many: Pipeline) -> None:
     providers = sorted(many.registry.providers())
     breaker, limiter, origins = Breaker(many.partition), Limiter(many.partition), Origins(many.partition)

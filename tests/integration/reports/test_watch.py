@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 
 from tests.integration.pipeline.harness import Pipeline, message
 from tests.processes import free_port
+from worker.core.model import Provider
 from worker.database import audit, tallies
 from worker.database.device_secrets import DeviceSecrets
 from worker.database.incidents import Incident
@@ -209,26 +210,45 @@ def test_an_app_that_is_off_is_a_condition_once_messages_come(pipeline: Pipeline
     assert names(pipeline) == {"app_switched_off"}
 
 
+def as_it_is(provider: Provider) -> Provider:
+    return provider
+
+
+def test_credentials_are_tried_a_part_at_a_time(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.reports.notes._AT_ONCE", 2)
+    monkeypatch.setattr("worker.reports.notes._EVERY", 0.0)
+    without = {id: replace(pipeline.provider, id=id, readable=False) for id in range(1, 6)}
+    tried: list[int] = []
+
+    def opened(provider: Provider) -> Provider:
+        tried.append(provider.id)
+        return provider
+
+    notes = Notes(pipeline.keyspace.fleet, lambda: without, opened, pipeline.registry.device_secrets)
+    for number in (2, 4, 5, 5):
+        notes.write()
+        assert pipeline.redis.hlen(keys.UNREADABLE()) == len(tried) == number
+
+
 def test_a_worker_that_cannot_decrypt_a_credential_leaves_a_note(pipeline: Pipeline) -> None:
     pipeline.take()
-    Notes(
-        pipeline.keyspace.fleet, lambda: {pipeline.provider.id: pipeline.provider}, pipeline.registry.device_secrets
-    ).write()
+    fleet, ours = pipeline.keyspace.fleet, pipeline.registry.device_secrets
+    Notes(fleet, lambda: {pipeline.provider.id: pipeline.provider}, as_it_is, ours).write()
     assert names(pipeline) == set()
     without = replace(pipeline.provider, readable=False)
-    Notes(pipeline.keyspace.fleet, lambda: {without.id: without}, pipeline.registry.device_secrets).write()
+    Notes(fleet, lambda: {without.id: without}, as_it_is, ours).write()
     assert names(pipeline) == {"credential_unreadable"}
 
 
 def test_a_worker_that_cannot_open_what_is_secret_of_a_device_leaves_a_note(pipeline: Pipeline) -> None:
     pipeline.take()
     ours = pipeline.registry.device_secrets
-    notes = Notes(pipeline.keyspace.fleet, lambda: {pipeline.provider.id: pipeline.provider}, ours)
+    notes = Notes(pipeline.keyspace.fleet, lambda: {pipeline.provider.id: pipeline.provider}, as_it_is, ours)
     assert ours.unseal(ours.seal("keys")) == "keys"
     notes.write()
     assert names(pipeline) == set()
     assert ours.unseal(DeviceSecrets([Fernet.generate_key().decode()]).seal("keys")) is None
-    Notes(pipeline.keyspace.fleet, dict, ours).write()
+    Notes(pipeline.keyspace.fleet, dict, as_it_is, ours).write()
     assert names(pipeline) == {"device_secret_unreadable"}
 
 
