@@ -19,6 +19,9 @@ from worker.metrics.figures import Threads
 WAITING: Final = 56
 #: Threads that work at once, by default.
 WORKING: Final = 8
+#: Of those, threads that compute for the bulk lane, where the process has the urgent one as well. The interpreter runs one thread
+#: at a time, and each step of a small message waits for all that compute.
+BULK: Final = 2
 #: Batches that each way may have in progress, however few threads are free.
 LEAST: Final = 2
 #: Parts of the free threads that a way may have: a way that answers; and a quiet one, which sent no answer for a second or left
@@ -39,6 +42,8 @@ class Bulkhead:
         self._working, self._threads, self._waiting = working, working + waiting, waiting
         self._clock = clock
         self._at_work = 0
+        #: Of those, on the bulk lane and not waiting for answers; and how many may be.
+        self._bulk_at_work, self._bulk = 0, working
         self._changed = threading.Condition()
         self._own = threading.local()
         self._waits: dict[_Wait, None] = {}
@@ -48,26 +53,33 @@ class Bulkhead:
         #: Ways whose last batch got no answer.
         self._quiet: set[Way] = set()
 
-    def resize(self, working: int) -> None:
-        """Sets how many threads work at once from now on."""
+    def resize(self, working: int, *, bulk: int | None = None) -> None:
+        """Sets how many threads work at once from now on, and how many of these in the bulk lane (None: all)."""
         with self._changed:
             self._working, self._threads = working, working + self._waiting
+            self._bulk = working if bulk is None else min(bulk, working)
             self._changed.notify_all()
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Waits until fewer threads than the bound work, or one of them waits without an answer; then works itself."""
+    def working(self, *, bulk: bool = False) -> Iterator[bool]:
+        """Waits until fewer threads than the bound work, or one of them waits without an answer; then works itself.
+
+        `bulk`: on the bulk lane. Gives False at once, and then nothing may be done, while enough threads work there.
+        """
         with self._changed:
-            while self._at_work >= self._working and not self._give_way():
+            mine = not bulk or self._bulk_at_work < self._bulk
+            self._bulk_at_work += bulk and mine
+            while mine and self._at_work >= self._working and not self._give_way():
                 self._changed.wait(LOOK)
-            self._at_work += 1
-        self._own.working = True
+            self._at_work += mine
+        self._own.working, self._own.bulk = mine, bulk
         try:
-            yield
+            yield mine
         finally:
             self._own.working = False
             with self._changed:
-                self._at_work -= 1
+                self._at_work -= mine
+                self._bulk_at_work -= bulk and mine
                 self._changed.notify()
 
     @contextmanager
@@ -77,14 +89,16 @@ class Bulkhead:
         Once they all are the thread goes on at once, though more than the bound may work then: the answers must be kept.
         """
         at_work = getattr(self._own, "working", False)
-        wait = _Wait(way, seen, at_work)
+        wait, bulk = _Wait(way, seen, at_work), at_work and self._own.bulk
         with self._changed:
             self._waits[wait] = None
+            self._bulk_at_work -= bulk
         try:
             yield
         finally:
             with self._changed:
                 del self._waits[wait]
+                self._bulk_at_work += bulk
                 if at_work and not wait.at_work:
                     self._at_work += 1
 

@@ -26,9 +26,10 @@ from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
 from celery.worker.consumer.tasks import Tasks
 
+from config.celeryconfig import URGENT
 from config.settings import get_settings
 from worker.core.errors import UnfitError
-from worker.pipeline.bulkhead import WAITING
+from worker.pipeline.bulkhead import BULK, WAITING
 from worker.pipeline.insist import INSIST_SECONDS
 from worker.process import broker, exporter
 from worker.process.background import LAST_STEP, join_threads, stop_threads, takes_nothing
@@ -79,8 +80,9 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
 class _Hearing:
     """What the consumer has taken, according to Celery's signals."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, queues: Collection[str]) -> None:
         self.concurrency = concurrency
+        self._bulk = BULK if URGENT in queues else None
         self.stop = Stop()
         #: The process stops in order to restart: because of its memory, or of SIGHUP.
         self.recycled = False
@@ -107,7 +109,7 @@ class _Hearing:
 
     def _ready(self, sender: Any, **_: object) -> None:
         _spare_the_collector()
-        get_runtime().bulkhead.resize(self.concurrency)
+        get_runtime().bulkhead.resize(self.concurrency, bulk=self._bulk)
         self.heard_at, self._blueprint = time.monotonic(), sender.controller.blueprint
 
     def _heard(self, **_: object) -> None:
@@ -173,7 +175,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
     refuse_unusable()
     broker.refuse_unfit(get_settings(), queues)
     sys.setswitchinterval(SWITCH_SECONDS)
-    hearing, threads = _Hearing(concurrency), concurrency + WAITING
+    hearing, threads = _Hearing(concurrency, queues), concurrency + WAITING
     exporter.moving("consumer", lambda: hearing.looked_at)
     threading.Thread(target=_listen, args=(hearing, queues, threads), name="carillon-hearing", daemon=True).start()
     try:

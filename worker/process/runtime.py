@@ -6,7 +6,7 @@ They are made on first use, and again after a fork: connections and the sender's
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
@@ -44,6 +44,8 @@ class Runtime:
     def __init__(self, settings: Settings, urls: Urls) -> None:
         self.settings, self.urls = settings, urls
         self.making = threading.RLock()
+        #: Tasks of the bulk lane, and their partitions, that found enough others at work.
+        self.turned_away: set[tuple[Any, PartitionRuntime]] = set()
 
     def within(self, db: Connection) -> "Runtime":
         """A runtime whose stores work within the transaction of `db`. It shares the connections of this one: do not close it."""

@@ -95,9 +95,10 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None, p
     if (of := _partition(runtime, partition)) is None:
         return {}
     work, expanders = Work(), of.expanders if lane == "urgent" else Expanders()
-    with runtime.bulkhead.working():
-        if expanders.work(lambda: _fan_out(runtime, of, lane, work, partial(wake_deliver, of)), EXPANDS):
+    with runtime.bulkhead.working(bulk=lane == "bulk") as works:
+        if works and expanders.work(lambda: _fan_out(runtime, of, lane, work, partial(wake_deliver, of)), EXPANDS):
             _wake(fan_out, of, lane, 1, most=2 * MOST)
+    _after(runtime, fan_out, of, lane, works=works)
     return work.result(fan_out.request.id)
 
 
@@ -175,17 +176,28 @@ def deliver(lane: Lane, partition: int = 0) -> Result:
     runtime, work, ends = get_runtime(), Work(), time.monotonic() + TURN
     if (of := _partition(runtime, partition)) is None:
         return {}
-    with runtime.bulkhead.working():
-        while of.delivery.deliver(lane, partial(wake_deliver, of), work.add):
+    with runtime.bulkhead.working(bulk=lane == "bulk") as works:
+        while works and of.delivery.deliver(lane, partial(wake_deliver, of), work.add):
             if time.monotonic() > ends:
                 wake_deliver(of, lane, 1)
                 break
+    _after(runtime, deliver, of, lane, works=works)
     return work.result(deliver.request.id)
 
 
 def _partition(runtime: Runtime, number: int) -> PartitionRuntime | None:
     """None: a wake-up of a layout that is not in force."""
     return runtime.partitions[number] if 0 <= number < len(runtime.partitions) else None
+
+
+def _after(runtime: Runtime, task: Task, of: PartitionRuntime, lane: Lane, *, works: bool) -> None:
+    """A task that was turned away, because enough others worked on the bulk lane, is woken again once one of these has ended."""
+    if not works:
+        runtime.turned_away.add((task, of))
+    elif lane == "bulk":
+        while runtime.turned_away:
+            turned_away, of_it = runtime.turned_away.pop()
+            _wake(turned_away, of_it, lane, 1, most=2 * MOST)
 
 
 # Task events of ticks and canaries would bury those of the work.

@@ -101,6 +101,39 @@ def test_a_thread_that_waits_in_vain_lets_another_work_and_goes_on_at_once(clock
         pass
 
 
+def test_few_threads_compute_for_the_bulk_lane_and_the_next_is_turned_away(clock: Clock) -> None:
+    bulkhead = Bulkhead(4, 8, clock=clock)
+    bulkhead.resize(4, bulk=1)
+    with bulkhead.working(bulk=True) as first:
+        with bulkhead.working(bulk=True) as second, bulkhead.working() as urgent:
+            assert (first, second, urgent) == (True, False, True)
+        assert bulkhead.figures().working == 1
+    with bulkhead.working(bulk=True) as works:
+        assert works
+    assert bulkhead.figures().working == 0
+
+
+def test_who_waits_for_answers_computes_nothing_for_the_bulk_lane(clock: Clock) -> None:
+    bulkhead, found = Bulkhead(4, 8, clock=clock), list[bool]()
+    bulkhead.resize(4, bulk=1)
+
+    def work() -> None:
+        with bulkhead.working(bulk=True) as works:
+            found.append(works)
+
+    def other() -> bool:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return found[-1]
+
+    with bulkhead.working(bulk=True):
+        with bulkhead.answers(1, [None]):
+            assert other()
+        assert not other(), "it computes again"
+    assert other()
+
+
 def test_what_a_provider_has_no_room_for_waits_in_the_store_and_goes_when_there_is(pipeline: Pipeline):
     pipeline.member("general", "leia", "han")
     pipeline.publish(message(id="e1"))
