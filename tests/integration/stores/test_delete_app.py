@@ -47,6 +47,8 @@ NO_APP: Final = {
         "DEFERRED_ASKED",
         "CONDITIONS_LOOKED",
         "WORKERS",
+        "LAYOUT",
+        "NEXT_LAYOUT",
     ),
     *("UNREADABLE_DEVICES", "BEAT", "BUSY", "CANARY", "PRUNED", "SAMPLED", "DEVICES_WALK", "PRESENCE_CURSOR", "OUTBOX"),
 }
@@ -97,7 +99,7 @@ def plant(db: psycopg.Connection, redis: Any, app: str, provider: int) -> None:
     db.execute("INSERT INTO carillon.cursors (stream, cursor) VALUES (%s, '1-0')", (f"carillon:events:{app}",))
     db.execute("INSERT INTO carillon.outbox (event, moved_at) VALUES (%s, now())", (f'{{"app": "{app}"}}',))
     for name, family in keys.FAMILIES.items():
-        if name not in members.REMAINS and (key := _key(family, app, provider)):
+        if name not in members.REMAINS and "LAYOUT" not in name and (key := _key(family, app, provider)):
             _write(redis, family, key, _member(name, app, provider))
 
 

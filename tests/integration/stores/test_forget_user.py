@@ -177,6 +177,7 @@ KEYS: Final[Mapping[keys.Family, tuple[tuple[str, ...], ...]]] = {
 }  # fmt: skip
 #: Families whose keys, members and values name no user: numbers, entries, apps, channels, providers.
 NO_USER: Final = {
+    *("LAYOUT", "NEXT_LAYOUT", "FIRST_REFUSALS"),
     *("PRESSURE", "APPS", "MOVED", "TRIMMED", "INTAKE_TOKEN", "LEADER", "OPEN", "OPENED", "TRIES", "EXPANDING"),
     *("EXPANDING_CHANNELS", "CHANNEL_LINE", "EXPANDING_GROUPS", "TAKEN", "READY", "READY_OF_APP", "GROUPS_IN_TURN"),
     *(
