@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from math import inf
 from typing import Any, Final, TypeVar, get_args
 
@@ -293,10 +294,13 @@ def _providers(
     rows = db.execute(
         "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
     ).fetchall()
+    of_app = cache(keyspace.of_app)  # an app has several, and there may be thousands
+    theirs: dict[int, list[int]] = {}
+    for id, app, *_ in rows:
+        theirs.setdefault(of_app(app).index, []).append(id)
     ways: dict[int, list[WayFacts]] = {}
     for partition in keyspace:
-        theirs = [id for id, app, *_ in rows if keyspace.of_app(app) is partition]
-        ways |= _ways(partition, theirs, waits)
+        ways |= _ways(partition, theirs.get(partition.index, ()), waits)
     forms = {form for *_, form in rows}
     words, ending = {form: words_of(form) for form in forms}, {form: may_end(form) for form in forms}
     known = certificates(keyspace.fleet) | dict(ends)
