@@ -4,8 +4,12 @@
 go on at a pace. The bars: the peak of a worker's memory grows by at most 50 MB, and the direct messages' p99 is at most 1.5
 times what it is in calm.
 
+`partitions`: sixteen apps over 1, 2 and 4 partitions, on one Valkey and on a cluster of three. The bar: CPU a push within 10 % of
+that of one partition on as many servers.
+
     python -m benchmarks.scale --json [--quick]
-    python -m benchmarks.scale --json --members 100000 --seconds 10
+    python -m benchmarks.scale --json --parts partitions --repeats 5
+    python -m benchmarks.scale --json --parts channel --members 100000 --seconds 10
 """
 
 import argparse
@@ -14,6 +18,7 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from benchmarks.memory import Peak
+from benchmarks.support import partitioned
 from benchmarks.support.figures import emit, say
 from benchmarks.support.paced import PEOPLE, Paced, people
 from benchmarks.support.processes import end_on_sigterm
@@ -23,6 +28,7 @@ from benchmarks.support.systems import Layout, running
 from producers import Publisher
 from worker.core.model import AppSettings
 
+PARTS: Final = ("partitions", "channel")
 MEMBERS: Final = 10_000_000
 QUICK_MEMBERS: Final = 1_000_000
 #: One member in so many has a device.
@@ -144,11 +150,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_MEMBERS:,} members")
     parser.add_argument("--members", type=int, help=f"of the channel (default: {MEMBERS:,})")
     parser.add_argument("--seconds", type=float, default=20.0, help="of calm before the message (%(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--partitions", type=int, nargs="+", default=(1, 2, 4), help="numbers of partitions (1 2 4)")
+    parser.add_argument("--servers", type=int, nargs="+", default=(1, 3), help="numbers of Valkey servers (1 3)")
+    parser.add_argument("--repeats", type=int, help="systems of each variant, in turn (default: 3; 1 with --quick)")
+    parser.add_argument("--rounds", type=int, default=3, help="of messages in each system (%(default)s)")
+    parser.add_argument("--scale", type=float, help="part of a round's messages (default: 1; 0.25 with --quick)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (%(default)s)")
     options = parser.parse_args()
     options.members = options.members or (QUICK_MEMBERS if options.quick else MEMBERS)
     end_on_sigterm()
-    emit({"channel": channel(options)}, as_json=options.json)
+    result: dict[str, Any] = {}
+    if "partitions" in options.parts:
+        variants = [(partitions, servers) for servers in options.servers for partitions in options.partitions]
+        repeats, scale = (
+            options.repeats or (1 if options.quick else 3),
+            options.scale or (0.25 if options.quick else 1.0),
+        )
+        result["partitions"] = partitioned.measure(variants, repeats, options.rounds, scale)
+    if "channel" in options.parts:
+        result["channel"] = channel(options)
+    emit(result, as_json=options.json)
 
 
 if __name__ == "__main__":

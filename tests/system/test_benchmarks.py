@@ -105,11 +105,21 @@ def test_the_memory_benchmark_gives_both_peaks_and_their_difference():
 
 @pytest.mark.slow
 def test_the_scale_benchmark_gives_memory_and_what_direct_messages_took_beside_a_large_channel():
-    found = _last_line("benchmarks.scale", "--members", "2000", "--seconds", "2", "--processes", "1")["channel"]
+    sizes = ("--members", "2000", "--seconds", "2", "--processes", "1")
+    found = _last_line("benchmarks.scale", "--parts", "channel", *sizes)["channel"]
     assert found["devices"] == 400
     assert found["direct_messages"]["calm"]["messages"] > 0
     assert found["direct_messages"]["meanwhile"]["messages"] > 0
     assert set(found["bars"]) == {"memory", "direct_messages"}
+
+
+@pytest.mark.slow
+def test_the_scale_benchmark_gives_what_a_push_costs_with_partitions_on_one_server_and_on_a_cluster():
+    sizes = ("--partitions", "1", "4", "--repeats", "1", "--rounds", "1", "--scale", "0.05")
+    found = _last_line("benchmarks.scale", "--parts", "partitions", *sizes)["partitions"]
+    assert [(one["partitions"], one["servers"]) for one in found["variants"]] == [(1, 1), (4, 1), (1, 3), (4, 3)]
+    assert all(one["loads"]["direct_messages"]["all"] > 0 for one in found["variants"])
+    assert set(found["variants"][3]["times_one_partition"]) == {"channels_of_50", "direct_messages"}
 
 
 @pytest.mark.slow
