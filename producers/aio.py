@@ -42,7 +42,13 @@ class AsyncPublisher:
         servers = aio_link.servers(redis_url, credentials)
         self._links, self._followed = AsyncLinks(servers), servers.followed
         self._timeout = patience_for(timeout, followed=servers.followed)
-        self._routes = Routes(max_backlog, own=own_stream, seconds=self._timeout, replicas=wait_replicas)
+        self._routes = Routes(
+            max_backlog,
+            own=own_stream,
+            seconds=self._timeout,
+            replicas=wait_replicas,
+            tagged=self._links.topology.spread,
+        )
         self._closed = False
         self._slots, self._waiting = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(WAITING)
 

@@ -46,7 +46,13 @@ class Publisher:
         servers = Servers(redis_url, credentials)
         self._links, self._followed = Links(servers), servers.followed
         self._timeout = patience_for(timeout, followed=servers.followed)
-        self._routes = Routes(max_backlog, own=own_stream, seconds=self._timeout, replicas=wait_replicas)
+        self._routes = Routes(
+            max_backlog,
+            own=own_stream,
+            seconds=self._timeout,
+            replicas=wait_replicas,
+            tagged=self._links.topology.spread,
+        )
         self._closed = False
 
     def publish(self, event: Publishable) -> str:

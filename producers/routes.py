@@ -22,6 +22,7 @@ _APPS: Final = 10_000
 KNOWN: Final = 2.0
 _NOT_ALLOWED: Final = 60.0
 _CLOSED: Final = AwayError("the partitions are being changed")
+_NONE: Final = AwayError("this cluster has no partitions yet: run carillon migrate, or start a worker")
 
 #: Seconds to wait.
 Pause = float
@@ -40,6 +41,7 @@ class Routes:
     """What one publisher knows of the partitions and of their pressure. `own`: each app's events go to its own stream.
 
     `seconds` is how long a call waits while the partitions are being changed, `replicas` how many are to have an event.
+    `tagged`: on a cluster, whose partitions have tags always; without a layout nothing is published there.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class Routes:
         own: bool,
         seconds: float,
         replicas: int = 0,
+        tagged: bool = False,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._max_backlog, self._own, self._seconds, self._clock = max_backlog, own, seconds, clock
-        self._replicas = wire.checked_replicas(replicas)
+        self._replicas, self._tagged = wire.checked_replicas(replicas), tagged
         self._layout, self._known_until = UNTAGGED, float("-inf")
         #: App -> when its pressure is to be looked at again.
         self._next: dict[str, float] = {}
@@ -69,7 +72,7 @@ class Routes:
         left: Sequence[int] = range(len(apps))
         try:
             while left:
-                if self._layout.closed or self._clock() >= self._known_until:
+                if self._shut() is not None or self._clock() >= self._known_until:
                     yield from self._open_layout()
                 layout = self._layout
                 part = _of_one_partition(layout, apps, left)
@@ -114,12 +117,18 @@ class Routes:
         """The layout, asked for where it may have changed. Waits while it is closed."""
         if self._clock() >= self._known_until:
             yield from self._learn()
-        if self._layout.closed:
+        if self._shut() is not None:
             patience = Patience(self._seconds, self._clock)
-            while self._layout.closed:
-                yield patience.pause(_CLOSED)
+            while (why := self._shut()) is not None:
+                yield patience.pause(why)
                 yield from self._learn()
         return self._layout
+
+    def _shut(self) -> AwayError | None:
+        """Why nothing may be published by this layout."""
+        if self._tagged and not self._layout.tags:
+            return _NONE
+        return _CLOSED if self._layout.closed else None
 
     def _learn(self) -> Flow[None]:
         before, seconds = self._layout, KNOWN

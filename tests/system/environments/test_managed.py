@@ -21,9 +21,10 @@ from tests.programs import needs
 from tests.system.environments.postgres import PASSWORD as OF_POSTGRES
 from tests.system.environments.postgres import PostgresServer
 from tests.unit.producers.examples import MESSAGE
-from tests.valkey import Cluster, Valkey, Watched, free_port
+from tests.valkey import Cluster, Valkey, Watched, free_port, wait_until
 from worker.database.postgres import Unavailable, open_pool
 from worker.simulator.certificates import make_identity
+from worker.state import layout
 from worker.state.redis import Away, await_fit, connect
 
 
@@ -171,6 +172,8 @@ def test_the_users_of_the_page_work_on_a_cluster(tmp_path: Path) -> None:
         for node in cluster.nodes:
             for name in ("carillon-producer", "carillon-worker"):
                 node.ask("ACL", "SETUSER", name, *users()[name], "+cluster|slots")
+        with connect(cluster.url) as client:
+            layout.agree(client, 1)
         as_user = {name: cluster.url.replace("://", f"://{name}:{PASSWORD}@") for name in users()}
         with Publisher(as_user["carillon-producer"], wait_replicas=1) as publisher:
             publisher.publish(MESSAGE)
@@ -213,10 +216,15 @@ def test_tls_with_an_authority_of_its_own_reaches_every_server(tmp_path: Path) -
         node.start()
         stack.callback(node.stop)
         node.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(
+            lambda: "ok" in str(node.ask("CLUSTER", "INFO")).partition("cluster_state")[2][:8],
+            "the cluster does not come up",
+        )
         url = f"rediss+cluster://127.0.0.1:{port}?ssl_ca_certs={identity.ca}"
         with Publisher(url) as publisher, connect(url) as client:
+            stream = layout.agree(client, 1).stream(MESSAGE["app"])
             publisher.publish(MESSAGE)
-            assert client.xlen("carillon:events") == 1
+            assert client.xlen(stream) == 1
         with (
             Publisher(f"rediss+cluster://127.0.0.1:{port}", timeout=1) as stranger,
             pytest.raises(PublishError, match="ssl_ca_certs"),

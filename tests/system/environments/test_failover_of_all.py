@@ -1,0 +1,85 @@
+"""Whole workers on Sentinels and on a cluster: a primary dies under load, and every message reaches its devices."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from producers import Publisher
+from producers.topology import slot_of
+from tests.processes import wait_until
+from tests.system.fleet import Fleet
+from tests.system.pipeline.test_workers import new_message, populate
+from tests.valkey import Cluster, Valkey, Watched
+from worker.state import layout
+from worker.state.redis import connect
+
+pytestmark = pytest.mark.slow
+
+USERS = [f"u{n}" for n in range(5)]
+#: Messages in each of the parts.
+MESSAGES = 60
+
+
+def reached(fleet: Fleet) -> Counter[tuple[str, str]]:
+    """By message and device: how often the simulator took it."""
+    return Counter((entry.token, str(_event(entry.payload))) for entry in fleet.simulator.accepted)
+
+
+def _event(payload: Any) -> Any:
+    return msgspec.json.decode(payload)["carillon"]["event"]
+
+
+def goes_on(fleet: Fleet, url: str, fail: Callable[[], None]) -> None:
+    """Messages before, while and after a primary is killed are all delivered; doubled are those in flight at most."""
+    names = [f"e{n}" for n in range(3 * MESSAGES)]
+    with Publisher(url, timeout=60) as publisher:
+        fleet.start("worker", "--concurrency", "4")
+        fleet.start("worker", "--concurrency", "4")
+        populate(fleet, "general", USERS)
+        for part in (names[:MESSAGES], names[MESSAGES : 2 * MESSAGES]):
+            for name in part:
+                publisher.publish(new_message(name))
+            if part[0] == "e0":
+                wait_until(lambda: len(fleet.simulator.accepted) > 0)
+        fail()
+        for name in names[2 * MESSAGES :]:
+            publisher.publish(new_message(name))
+    wanted = len(names) * len(USERS)
+    wait_until(lambda: len(reached(fleet)) == wanted, seconds=120)
+    assert sum(reached(fleet).values()) - wanted <= 8 * len(USERS)
+
+
+def test_a_primary_behind_sentinels_is_killed_under_whole_workers(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        watched = Watched(tmp_path_factory.mktemp("watched"), stack)
+        fleet = stack.enter_context(Fleet(postgres_url, watched.url, tmp_path))
+        goes_on(fleet, watched.url, lambda: watched.primary().kill())
+
+
+@pytest.mark.parametrize("partitions", ["1", "4"])
+def test_a_primary_of_a_cluster_is_killed_under_whole_workers(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, partitions: str
+) -> None:
+    with ExitStack() as stack:
+        cluster = Cluster(tmp_path_factory.mktemp("clustered"), stack)
+        broker = Valkey(tmp_path_factory.mktemp("broker"))
+        broker.start()
+        stack.callback(broker.stop)
+        more = {"CARILLON_BROKER_URL": broker.url, "CARILLON_PARTITIONS": partitions}
+        with connect(cluster.url) as client:
+            stream = layout.agree(client, int(partitions)).stream("demo")
+        fleet = stack.enter_context(Fleet(postgres_url, cluster.url, tmp_path, **more))
+
+        def fail() -> None:
+            primary = cluster.owner(slot_of(stream.encode()))
+            cluster.replica_of(primary)
+            primary.kill()
+
+        goes_on(fleet, cluster.url, fail)
