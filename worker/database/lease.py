@@ -136,7 +136,7 @@ class Lease:
         began = time.monotonic()
         values = {"lease_ttl": self._ttl, "lease_name": self._name, "lease_token": self._token}
         with self._pool.connection() as db:
-            db.execute(_HELD + statement, {**values, **given})
+            db.execute(_HELD + statement, {**values, **given}, prepare=True)
         self._prolonged_at = began
 
     def renew(self) -> None:

@@ -213,3 +213,25 @@ def test_a_leader_of_the_release_before_that_is_inside_its_transaction_is_waited
             take_over()
     with lease.transaction() as db:
         assert cursors.read(db)[STREAM].id == "7-0"
+
+
+def test_a_statement_at_once_is_an_owners_alone_and_prolongs_the_lease(owner: Owner, pool: Pool) -> None:
+    first, second = owner("a", ttl=60.0), owner("b")
+    assert acquired(first)
+    with pool.connection() as db:
+        db.execute("CREATE TABLE noted AS SELECT 0 AS n WHERE false")
+        until = holder(db)
+    note = b"noted AS (INSERT INTO noted SELECT %(n)s::int FROM held RETURNING 1) SELECT 1 / count(*) FROM noted"
+    first.at_once(note, {"n": 1})
+    with pool.connection() as db:
+        after = holder(db)
+    assert until is not None
+    assert after is not None
+    assert after.until > until.until
+    first.release()
+    assert acquired(second)
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        first.at_once(note, {"n": 2})
+    second.at_once(note, {"n": 3})
+    with pool.connection() as db:
+        assert db.execute("SELECT n FROM noted ORDER BY n").fetchall() == [(1,), (3,)]
