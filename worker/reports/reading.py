@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import chain
 from math import inf
 from typing import Any, Final, TypeVar, get_args
 
@@ -321,8 +322,8 @@ def _providers(
 
 def _ways(partition: Partition, providers: Sequence[int], waits: Backlog | None) -> dict[int, list[WayFacts]]:
     """The ways that do not flow, of those providers that have any. For a stopped provider everything waits."""
-    ways = Origins(partition).ways(providers)
-    every = [way for of in ways.values() for way in of]
+    origins = Origins(partition).used(providers)
+    every: list[Way] = [*providers, *chain.from_iterable(origins.values())]
     stops, quotas = Breaker(partition).stopped_among(every), Limiter(partition).quotas(every)
     bad = stops.keys() | quotas.keys()
     if not bad:
@@ -334,7 +335,8 @@ def _ways(partition: Partition, providers: Sequence[int], waits: Backlog | None)
             waiting[one.way] += one.notifications
     losses = _first_losses(partition, held[:_LOOKED_INTO])
     found: dict[int, list[WayFacts]] = {}
-    for id, of in ways.items():
+    for id in {provider_in(way) for way in bad}:
+        of: list[Way] = [id, *origins.get(id, ())]
         found[id] = [
             WayFacts(
                 origin_in(way),

@@ -1,6 +1,6 @@
 """The origins of each provider that have their own way."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from worker.core.way import MOST_ORIGINS, OTHER, Way, way_of
@@ -23,13 +23,20 @@ class Origins:
         shared = {origin.decode() for origin in found}
         return {origin: OTHER if origin in shared else origin for origin in origins}
 
-    def ways(self, providers: Iterable[int]) -> dict[int, list[Way]]:
+    def ways(self, providers: Collection[int]) -> dict[int, list[Way]]:
         """The ways of each provider: that of the whole provider, and those of the origins that were used."""
+        used = self.used(providers)
+        return {id: [id, *used.get(id, ())] for id in providers}
+
+    def used(self, providers: Collection[int]) -> dict[int, list[Way]]:
+        """The ways of origins that were used, of those of the providers that have any."""
         keyed = {self._keys.ORIGINS(id): id for id in providers}
-        used = there(self._redis, list(keyed))
+        found = there(self._redis, list(keyed))
         with self._redis.pipeline(transaction=False) as pipe:
-            for key in used:
+            for key in found:
                 pipe.zrange(key, 0, -1)
-            answers = pipe.execute() if used else []
-        origins = dict(zip(used, answers, strict=True))
-        return {id: [id, *(way_of(id, one.decode()) for one in origins.get(key, ()))] for key, id in keyed.items()}
+            answers = pipe.execute() if found else []
+        return {
+            keyed[key]: [way_of(keyed[key], one.decode()) for one in origins]
+            for key, origins in zip(found, answers, strict=True)
+        }
