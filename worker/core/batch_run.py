@@ -33,6 +33,13 @@ class Wait(NamedTuple):
     in_flight: bool = False
 
 
+class Well(NamedTuple):
+    """So many devices accepted what was sent, with the credential of this name."""
+
+    devices: int
+    credential: str
+
+
 #: Why a job waits whose device and channel have an earlier one that is put off.
 EARLIER: Final = "earlier"
 
@@ -63,6 +70,11 @@ class BatchRun:
     waits: Mapping[int, tuple[int, str]] = field(default_factory=dict)
     #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
     overtaking: Collection[int] = ()
+
+    #: Whether any device of its way may be in a cooldown, or was refused and accepted nothing since.
+    troubled: bool = True
+    #: Where all jobs were accepted, and nothing more is to be asked: the answers, which are counted as the batch is finished.
+    well: Well | None = None
 
     #: By job: what is sent in place of its sending, made with the keys of its device.
     sealed: dict[int, Sending] = field(default_factory=dict)

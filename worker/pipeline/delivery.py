@@ -216,5 +216,6 @@ class Delivery:
 def _begin(taken: Taken, taken_at: float) -> BatchRun:
     run = begin(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, renewed_at=taken_at)
     run.taken_at = taken_at
+    run.troubled = taken.troubled
     run.look, run.waits, run.blocked, run.overtaking = taken.look, taken.waits, taken.blocked, taken.overtaking
     return run

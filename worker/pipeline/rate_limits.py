@@ -96,6 +96,8 @@ def _free(run: BatchRun, jobs: Sequence[int], limiter: Limiter, now: float) -> C
 
 
 def _cooldowns(run: BatchRun, limiter: Limiter) -> None:
+    if not run.troubled:
+        return
     jobs = run.pending()
     left = limiter.cooldowns(run.way, [run.jobs[index].device for index in jobs])
     run.after_cooldown = {device for device, seconds in left.items() if not seconds}

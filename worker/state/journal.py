@@ -25,6 +25,7 @@ from worker.core.live import is_live
 from worker.core.reminder import Next, Pushed, Reminder
 from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
+from worker.state.breaker import RECENT
 from worker.state.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,17 @@ class Taken(NamedTuple):
     waits: dict[int, tuple[int, str]]
     #: Jobs that go before an earlier one, which has held them for long enough.
     overtaking: list[int]
+    #: Whether any device of its way was in a cooldown, or was refused and accepted nothing since. For its own devices that
+    #: stays so: only their answers change it.
+    troubled: bool
+
+
+class Proof(NamedTuple):
+    """So many devices accepted what was sent with this credential (its name); the sending began so many seconds ago."""
+
+    devices: int
+    credential: str
+    ago: float
 
 
 class UnreadableError(WorkerError):
@@ -309,7 +321,7 @@ class Journal:
         )
         if not taken:
             return None
-        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking = taken
+        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled = taken
         try:
             batch = batches.decode(document)
         except ValueError as fault:
@@ -324,6 +336,7 @@ class Journal:
             frozenset(map(int, blocked)),
             {job: (until, holder.decode()) for job, until, holder in waits},
             list(overtaking),
+            bool(troubled),
         )
 
     def uncount(self, batch: str, dropped: Sequence[int]) -> list[int]:
@@ -365,14 +378,20 @@ class Journal:
         looks: Sequence[QueuedLook] = (),
         shown: Sequence[Banner] = (),
         pushed: Sequence[Pushed] = (),
+        well: Proof | None = None,
     ) -> Freed:
         """Finishes the batch, except for jobs that are tried later, and for users who are decided again. Notes its banners.
 
-        `pushed`: of what users are reminded. Returns how many batches are ready that waited for it.
+        `pushed`: of what users are reminded. `well`: what was accepted, where all jobs were: the breaker counts other answers by
+        itself. Returns how many batches are ready that waited for it.
         """
         return Freed(
             *self._scripts.finish(
                 id=batch,
+                recent=RECENT,
+                well=0 if well is None else well.devices,
+                credential="" if well is None else well.credential,
+                ago=0.0 if well is None else well.ago,
                 later=_queued(later),
                 looks=[_queued_look(one) for one in looks],
                 shown=shown,

@@ -13,7 +13,7 @@ from worker.core.reminder import Pushed, name_of
 from worker.core.second_look import SecondLook
 from worker.core.tally import Tally, encode
 from worker.pipeline.insist import Insist
-from worker.state.journal import Banner, Journal, QueuedBatch, QueuedLook
+from worker.state.journal import Banner, Journal, Proof, QueuedBatch, QueuedLook
 from worker.state.shown import member
 
 
@@ -47,7 +47,8 @@ class Write:
         counts = totals(new)
         documents = [*_ledger_entries(run, self.now()), _tally(run, counts)]
         left = _looks(run), _banners(run), _pushed(run)
-        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, *left)
+        well = None if run.well is None else Proof(*run.well, max(0.0, self.now() - run.sent_at))
+        run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, *left, well)
         self.put_off(again)
 
 

@@ -1,26 +1,16 @@
 -- Adds a batch's answers to the recent ones of its way. `state`: 1 something was answered, -1 nothing was and there were faults,
--- 0 neither. `lasted`: seconds that the batch took. Of more than `recent` answers the shares are kept and half of that number, so that
--- what was long ago weighs ever less, and a flood can not hide what begins now. `ago` and `credential` as of
--- first_refusals.lua.
+-- 0 neither. `lasted`: seconds that the batch took. `ago` and `credential` as of first_refusals.lua.
 -- KEYS: answers, refused_devices, first_refusals
--- ARGV: recent: number, answered, refused, gone, failed, state, lasted: number, ago: number, credential, devices [device]
+-- ARGV: recent: number, answered: number, refused: number, gone: number, failed: number, state, lasted: number, ago: number, credential,
+--   devices [device]
 -- Returns: the totals {answered, refused, gone, failed}, the batches in a row that got no answer, over how many ms they failed,
 --   how many devices refused in a row, and 1 where any device was refused and has accepted nothing since.
 -- Twice: counts twice.
-local seen = {
-  redis.call('HINCRBY', answers, 'answered', answered),
-  redis.call('HINCRBY', answers, 'refused', refused),
-  redis.call('HINCRBY', answers, 'gone', gone),
-  failed == '0' and tonumber(redis.call('HGET', answers, 'failed') or '0') or redis.call('HINCRBY', answers, 'failed', failed),
-}
-if seen[1] + seen[4] > recent then
-  for i, field in ipairs({'answered', 'refused', 'gone', 'failed'}) do
-    redis.call('HSET', answers, field, math.floor(seen[i] * recent / 2 / (seen[1] + seen[4]) + 0.5))
-  end
-end
+-- With: answers
+local seen = add_answers(answers, recent, {answered, refused, gone, failed})
 local row, over = 0, 0
 if state == '1' then
-  redis.call('HDEL', answers, 'row', 'since', 'last')
+  end_row(answers)
 elseif state == '-1' then
   local t, last = now(), tonumber(redis.call('HGET', answers, 'last') or '0')
   -- Faults that are minutes apart are no row.
@@ -31,16 +21,12 @@ elseif state == '-1' then
   over = math.floor((t - tonumber(redis.call('HGET', answers, 'since'))) * 1000)
 end
 local in_a_row = 0
-if refused ~= '0' and answered == refused then
+if refused > 0 and answered == refused then
   for _, device in each(devices) do redis.call('SADD', refused_devices, device) end
   redis.call('EXPIRE', refused_devices, 86400)
   in_a_row = redis.call('SCARD', refused_devices)
-elseif answered ~= '0' then
+elseif answered > 0 then
   redis.call('DEL', refused_devices)
 end
-if ago >= 0 then
-  local proved = math.max(now() - ago, tonumber(redis.call('HGET', answers, 'proved') or '0'))
-  redis.call('HSET', answers, 'proved', string.format('%.3f', proved), 'credential', credential)
-end
-redis.call('EXPIRE', answers, 86400)
+if ago >= 0 then note_proof(answers, ago, credential) end
 return {seen[1], seen[2], seen[3], seen[4], row, over, in_a_row, redis.call('EXISTS', first_refusals)}

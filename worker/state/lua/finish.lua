@@ -1,10 +1,12 @@
--- The batch is done, but for what is tried later.
--- ARGV: id, later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over, ahead],
+-- The batch is done, but for what is tried later. `well`: devices that accepted it, where all of them did: they are added to the answers
+-- of its way, of which the `recent` ones count. `credential` and `ago` as of first_refusals.lua.
+-- ARGV: id, recent: number, well: number, credential, ago: number,
+--   later [part, document, app, lane, devices, entries, delay, way, lines, behind, takes_over, ahead],
 --   looks [id, delay, state], shown [app, name, at], pushed [name, delay, at, message],
 --   counts [app, counter, amount], accounts [document]
 -- Returns: how many batches can be taken by now that waited for it, of the urgent lane and of the bulk lane.
 -- Twice: does nothing.
--- With: banners, batches, devices, followers, new_looks, reminders, totals
+-- With: answers, banners, batches, devices, followers, new_looks, reminders, totals
 
 -- The batch waits for each of those that have one of its devices: device -> batch.
 local function wait_for_any(follower, holders)
@@ -107,6 +109,12 @@ note_shown(shown)
 for _, name, delay, at, message in each(pushed) do remind_after(name, delay, at, message) end
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
+if well > 0 then
+  add_answers(ANSWERS .. batch[2], recent, {well, 0, 0, 0})
+  end_row(ANSWERS .. batch[2])
+  note_proof(ANSWERS .. batch[2], ago, credential)
+  redis.call('DEL', REFUSED .. batch[2])
+end
 redis.call('DEL', BATCH .. id)
 redis.call('ZREM', DUE, 'b:' .. id)
 local freed = none_freed()

@@ -4,8 +4,9 @@
 -- A batch of which another one has devices waits for that one. As a whole it waits for `patience` seconds, or for `soon` seconds where
 -- most of its devices are free by then: these need not wait any more.
 -- ARGV: lane, lease: number, patience: number, soon: number, full
--- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking}; nothing where none waits. `stop` is empty, or
---   {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider.
+-- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled}; nothing where none waits. `stop` is
+--   empty, or {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider. `troubled`: 1 where any device of the way
+--   cools down, or was refused and has accepted nothing since.
 -- Twice: takes another; the first one comes back when its lease is over.
 -- With: earlier, hand_back, places, ways
 local t = now()
@@ -192,7 +193,9 @@ local function hand_out(id, batch, devices, heads, stop, held)
   end
   -- Large, and nobody needs it of a batch that waits.
   local document = redis.call('HGET', key, 'doc')
-  return {id, document, badges, batch[5] or '', batch[7] or '', stop, held, behind_earlier(id, way, batch[3])}
+  local waits, overtaking = behind_earlier(id, way, batch[3])
+  local troubled = math.min(1, redis.call('EXISTS', COOLDOWNS .. way, FIRST_REFUSALS .. way))
+  return {id, document, badges, batch[5] or '', batch[7] or '', stop, held, waits, overtaking, troubled}
 end
 local function fields_of(id)
   local fields = {'lane', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
