@@ -183,8 +183,11 @@ class _Parts:
         carillon["channel"] = channel.id
         carillon["at"] = milliseconds(event)
         carillon["why"] = why
-        who = {"id": sender.id, "name": sender.name, "image": sender.image}
-        carillon["sender"] = {key: value for key, value in who.items() if value is not None}
+        who = carillon["sender"] = {"id": sender.id}
+        if sender.name is not None:
+            who["name"] = sender.name
+        if sender.image is not None:
+            who["image"] = sender.image
         if message.data:
             carillon["data"] = message.data
         return cls(alert, aps, carillon)

@@ -5,8 +5,9 @@ first rule that applies, in the order of the list, so that the ledger has one an
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import product
 from math import inf
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, overload
 
 from producers.events import MessageNew
 from producers.fields import Trigger
@@ -156,6 +157,35 @@ class Rule(NamedTuple):
     needs: Literal["", "facts", "refusals", "silences"] = ""
 
 
+#: As of `Rule.needs`.
+_NEEDS: Final = ("facts", "refusals", "silences")
+
+
+class Rules(Sequence[Rule]):
+    """Rules in their order."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._asked = {
+            there: [rule for rule in self._rules if not rule.needs or there[_NEEDS.index(rule.needs)]]
+            for there in product((False, True), repeat=len(_NEEDS))
+        }
+
+    @overload
+    def __getitem__(self, index: int) -> Rule: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Rule]: ...
+    def __getitem__(self, index: int | slice) -> Rule | Sequence[Rule]:
+        return self._rules[index]
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def asked(self, *, facts: bool, refusals: bool, silences: bool) -> Sequence[Rule]:
+        """Those that may have something to say where there are any facts, refusals or silences."""
+        return self._asked[facts, refusals, silences]
+
+
 def so(fact: str) -> Callable[[Case], Collection[str] | None]:
     """The users of whom a fact is so."""
     return lambda case: case.facts.get(fact)
@@ -181,61 +211,63 @@ _OF_CALLS: Final = frozenset(
     )
 )
 
-RULES: Final = (
-    Rule(SENDER, "wrote it", lambda case: (case.event.sender.id,)),
-    Rule("not_a_member", "called by it, but not in the channel", lambda case: case.members, others=True),
-    Rule(
-        NOT_IN_THREAD,
-        "not part of the thread it is in",
-        lambda case: None if case.thread_full else refused(NOT_IN_THREAD)(case),
-        needs="refusals",
-    ),
-    Rule(
-        THREAD_FULL,
-        "not part of the thread it is in, which is full",
-        lambda case: refused(NOT_IN_THREAD)(case) if case.thread_full else None,
-        needs="refusals",
-    ),
-    Rule("muted_sender", "muted the sender", so("muted"), needs="facts"),
-    Rule("edited", "named by an edit of it first, which notifies them", so("named_later"), needs="facts"),
-    Rule(preferences.USER_OFF, "switched off all pushes", refused(preferences.USER_OFF), needs="refusals"),
-    Rule(preferences.THREAD_MUTED, "muted the thread", refused(preferences.THREAD_MUTED), needs="refusals"),
-    Rule(preferences.CHANNEL_MUTED, "muted the channel", refused(preferences.CHANNEL_MUTED), needs="refusals"),
-    Rule(
-        preferences.MENTIONS_ONLY,
-        "notified of less than all messages",
-        refused(preferences.MENTIONS_ONLY),
-        needs="refusals",
-    ),
-    Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE), needs="refusals"),
-    Rule(
-        preferences.SWITCHED_OFF,
-        "not notified of what it is for them",
-        refused(preferences.SWITCHED_OFF),
-        needs="refusals",
-    ),
-    Rule(READ, "had read it", so("read"), needs="facts"),
-    Rule(PAUSED, "paused all notifications", lambda case: case.silent.refused.get(PAUSED), needs="silences"),
-    Rule(QUIET, "in quiet time", lambda case: case.silent.refused.get(QUIET), needs="silences"),
-    Rule("viewing", "had the channel open at that moment", so("viewing"), needs="facts"),
-    Rule("online", "online at that moment", lambda case: present(case, delayed=False), needs="facts"),
-    Rule(
-        NOT_ALLOWED_HERE,
-        "not among those whom this environment may push to, see carillon fleet",
-        lambda case: case.app.only_to,
-        others=True,
-    ),
-    Rule("no_device", "without a device", lambda case: case.devices, others=True),
-    Rule("no_provider", "with devices only of providers that were removed", lambda case: case.unreachable),
-    Rule(
-        NO_KEY,
-        "with no device whose app has given a key, and the app sends nothing unsealed",
-        lambda case: case.keyless,
-    ),
+RULES: Final = Rules(
+    (
+        Rule(SENDER, "wrote it", lambda case: (case.event.sender.id,)),
+        Rule("not_a_member", "called by it, but not in the channel", lambda case: case.members, others=True),
+        Rule(
+            NOT_IN_THREAD,
+            "not part of the thread it is in",
+            lambda case: None if case.thread_full else refused(NOT_IN_THREAD)(case),
+            needs="refusals",
+        ),
+        Rule(
+            THREAD_FULL,
+            "not part of the thread it is in, which is full",
+            lambda case: refused(NOT_IN_THREAD)(case) if case.thread_full else None,
+            needs="refusals",
+        ),
+        Rule("muted_sender", "muted the sender", so("muted"), needs="facts"),
+        Rule("edited", "named by an edit of it first, which notifies them", so("named_later"), needs="facts"),
+        Rule(preferences.USER_OFF, "switched off all pushes", refused(preferences.USER_OFF), needs="refusals"),
+        Rule(preferences.THREAD_MUTED, "muted the thread", refused(preferences.THREAD_MUTED), needs="refusals"),
+        Rule(preferences.CHANNEL_MUTED, "muted the channel", refused(preferences.CHANNEL_MUTED), needs="refusals"),
+        Rule(
+            preferences.MENTIONS_ONLY,
+            "notified of less than all messages",
+            refused(preferences.MENTIONS_ONLY),
+            needs="refusals",
+        ),
+        Rule(preferences.LEVEL_NONE, "notified of nothing", refused(preferences.LEVEL_NONE), needs="refusals"),
+        Rule(
+            preferences.SWITCHED_OFF,
+            "not notified of what it is for them",
+            refused(preferences.SWITCHED_OFF),
+            needs="refusals",
+        ),
+        Rule(READ, "had read it", so("read"), needs="facts"),
+        Rule(PAUSED, "paused all notifications", lambda case: case.silent.refused.get(PAUSED), needs="silences"),
+        Rule(QUIET, "in quiet time", lambda case: case.silent.refused.get(QUIET), needs="silences"),
+        Rule("viewing", "had the channel open at that moment", so("viewing"), needs="facts"),
+        Rule("online", "online at that moment", lambda case: present(case, delayed=False), needs="facts"),
+        Rule(
+            NOT_ALLOWED_HERE,
+            "not among those whom this environment may push to, see carillon fleet",
+            lambda case: case.app.only_to,
+            others=True,
+        ),
+        Rule("no_device", "without a device", lambda case: case.devices, others=True),
+        Rule("no_provider", "with devices only of providers that were removed", lambda case: case.unreachable),
+        Rule(
+            NO_KEY,
+            "with no device whose app has given a key, and the app sends nothing unsealed",
+            lambda case: case.keyless,
+        ),
+    )
 )
 
 #: Whom a call asks for. It is for one person and this moment: presence, bursts and caps are for messages.
-CALL_RULES: Final = tuple(rule for rule in RULES if rule.reason in _OF_CALLS)
+CALL_RULES: Final = Rules(rule for rule in RULES if rule.reason in _OF_CALLS)
 
 
 def skip_message(case: MessageCase) -> str | None:
@@ -246,9 +278,7 @@ def skip_message(case: MessageCase) -> str | None:
     return None
 
 
-def decide_page(
-    candidates: Iterable[str], case: Case, *, cap_left: int | None, rules: Sequence[Rule] = RULES
-) -> Decision:
+def decide_page(candidates: Iterable[str], case: Case, *, cap_left: int | None, rules: Rules = RULES) -> Decision:
     """Push or Skip for each candidate, in order, or a second look: S2-S7 and A4.
 
     The cap (S7) counts members who get a push or are delayed, not devices and not skips. Whoever is called by name or with
@@ -261,7 +291,7 @@ def decide_page(
     pushes: list[Push] = []
     skips: list[Skip] = []
     delayed: list[Push] = []
-    delays = present(case, delayed=True)
+    delays = present(case, delayed=True) if case.facts else ()
     for user in candidates:
         for reason, users, others in checks:
             if (user in users) is not others:
@@ -281,18 +311,11 @@ def decide_page(
     return Decision(pushes, skips, delayed)
 
 
-def _checks(case: Case, rules: Sequence[Rule]) -> list[tuple[str, Collection[str], bool]]:
+def _checks(case: Case, rules: Rules) -> list[tuple[str, Collection[str], bool]]:
     """Reason, users and `others` of each of the rules that may skip anybody."""
     checks = []
-    is_there = {
-        "": True,
-        "facts": bool(case.facts),
-        "refusals": bool(case.verdicts.refused),
-        "silences": bool(case.silent.refused),
-    }
-    for reason, _, users_of, others, needs in rules:
-        if not is_there[needs]:
-            continue
+    facts, refusals, silences = bool(case.facts), bool(case.verdicts.refused), bool(case.silent.refused)
+    for reason, _, users_of, others, _ in rules.asked(facts=facts, refusals=refusals, silences=silences):
         users = users_of(case)
         if users or (others and users is not None):
             checks.append((reason, users, others))

@@ -29,7 +29,8 @@ class Triggers(NamedTuple):
         return self.some.get(user, self.everybody)
 
 
-_PLAIN: Final = Triggers(("message",))
+#: Those of most messages.
+PLAIN: Final = Triggers(("message",))
 _REACTION: Final = Triggers(("reaction",))
 
 
@@ -61,7 +62,7 @@ def triggers(
     if message.category == "reaction":
         return _REACTION
     if thread is None and kind in (None, "channel") and not (_names_somebody(message) or keyword):
-        return _PLAIN
+        return PLAIN
     shown = in_channel(message)
     # A call inside a thread is for those who take part, or it would be one of the whole channel.
     within = _EVERYBODY if shown else frozenset(thread or ())
@@ -79,7 +80,7 @@ def triggers(
     everybody = tuple(trigger for trigger, users in found if users is _EVERYBODY)
     particular = [(trigger, users) for trigger, users in found if users and users is not _EVERYBODY]
     if not particular:
-        return _PLAIN if everybody == _PLAIN.everybody else Triggers(everybody)
+        return PLAIN if everybody == PLAIN.everybody else Triggers(everybody)
     if len(particular) == 1:
         [(only, users)] = particular
         own = tuple(trigger for trigger, of in found if of is _EVERYBODY or trigger == only)

@@ -114,6 +114,7 @@ class _Key(NamedTuple):
 
 
 _NONE: Final = Renderings([], 0)
+_NOBODY: Final = frozenset[str]()
 
 
 def sendings(
@@ -132,7 +133,8 @@ def sendings(
         return _NONE
     if (event := named(message.event, message.channel)) is not message.event:
         message = message._replace(event=event)
-    mentioned = frozenset(message.event.message.mentioned)
+    # Only templates ask for it.
+    mentioned = frozenset(message.event.message.mentioned) if templates else _NOBODY
     groups, failed = [], 0
     for key, devices in _grouped(message, wanted, templates):
         if key.template is not None:
@@ -271,7 +273,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
     message, event, variant, rendered = one.message, one.message.event, one.key.variant, made.rendered
     # Each folded one replaces the one before.
     shows = f"burst:{event.channel.id}" if variant.stands_for or message.one_banner else ""
-    mode, form = variant.disclosure.mode, variant.disclosure.form
+    mode, form = variant.disclosure[:2]
     # Twenty-five names would cost four times as much as these by their place: a message is made for each conversation.
     return Sending(
         message.entry,

@@ -11,6 +11,25 @@ BUCKETS: Final = 4096
 #: Larger documents are not kept, in bytes: with the above at most 16 MiB an app and day.
 LARGEST: Final = 4096
 DAY: Final = 86_400
+#: Seconds until a process keeps another message of a channel, and of how many channels it knows when it kept one.
+AGAIN: Final = 60
+MOST_CHANNELS: Final = 10_000
+
+
+class Kept:
+    """The channels of which this process kept a message a short time ago: that one is as good for a test push."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, str], float] = {}
+
+    def is_due(self, channel: tuple[str, str], now: float) -> bool:
+        """Whether to keep another one of this channel (app, id) now."""
+        if 0 <= now - self._at.get(channel, float("-inf")) < AGAIN:
+            return False
+        if len(self._at) >= MOST_CHANNELS:
+            self._at.clear()
+        self._at[channel] = now
+        return True
 
 
 def keep(partition: Partition, messages: Iterable[tuple[str, str, bytes]], *, now: float) -> None:

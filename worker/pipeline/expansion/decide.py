@@ -6,11 +6,12 @@ from typing import Any, Final, NamedTuple, cast
 from producers.events import MessageNew
 from worker.core.keywords import called_by
 from worker.core.model import Device
-from worker.core.preferences import Verdicts, common_rows, judge_all
+from worker.core.preferences import PLAIN, Verdicts, common_rows, judge_all
 from worker.core.privacy import Disclosure, strictest
 from worker.core.quiet import NOBODY, Quiet, Silent, silent
-from worker.core.rules import RULES, Case, Decision, Rule, decide_page
+from worker.core.rules import RULES, Case, Decision, Rule, Rules, decide_page
 from worker.core.taking_back import EDIT
+from worker.core.triggers import PLAIN as PLAIN_TRIGGERS
 from worker.core.triggers import Triggers, triggers
 from worker.database.audience import Audience
 from worker.facts import FACTS, preferences
@@ -65,7 +66,7 @@ class Decider:
         facts: Sequence[Fact[Any]] = FACTS,
         rules: Sequence[Rule] = RULES,
     ) -> None:
-        self._sources, self._devices, self._apps, self._rules = sources, devices, apps, rules
+        self._sources, self._devices, self._apps, self._rules = sources, devices, apps, Rules(rules)
         self._facts = [fact for fact in facts if isinstance(fact, CandidateFact)]
         self._several = [fact for fact in facts if isinstance(fact, CandidateFacts)]
 
@@ -123,15 +124,8 @@ class Decider:
             cap = message.cap
             cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
             decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
-            decided.append(
-                Decided(
-                    page,
-                    decision,
-                    silent=case.silent,
-                    devices=case.devices,
-                    disclosures=disclosed.disclosures,
-                )
-            )
+            # By their places: a page is decided for each small message.
+            decided.append(Decided(page, decision, _NOT_QUIETED, case.silent, disclosed.devices, disclosed.disclosures))
         return decided
 
     def _disclosed(
@@ -181,6 +175,9 @@ def _triggers(page: CandidatePage, keyword: Collection[str], online: Collection[
 
 def _verdicts(page: CandidatePage, called: Triggers, said: Mapping[str, Said], now: float) -> Verdicts:
     channel, attention = page.message.channel, page.message.app.attention
+    nothing_set = attention.level == "all" and not attention.triggers and (channel is None or channel.level is None)
+    if called is PLAIN_TRIGGERS and nothing_set and not said:
+        return PLAIN
     common = common_rows(channel and channel.level, attention.level, attention.triggers)
     own = {user: one.rows for user, one in said.items()} if said else {}
     return judge_all(called, common, own, now)

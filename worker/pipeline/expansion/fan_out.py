@@ -89,6 +89,7 @@ class FanOut:
         self._pool, self._partition, self._journal, self._apps = pool, partition, journal, apps
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._export = export
+        self._kept = recent.Kept()
         self._bursts, self._days, self._devices = Bursts(partition), Days(partition), Audience(pool)
         sources = Sources(pool, partition)
         self._decider = Decider(sources, self._devices, apps, facts=facts, rules=rules)
@@ -219,5 +220,6 @@ class FanOut:
 
     def _keep(self, planned: Sequence[Expanding]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
-        kept = (one for one in planned if one.begins and one.app.keep_recent)
-        recent.keep(self._partition, ((*one.key, one.opened.document) for one in kept), now=self._now())
+        now = self._now()
+        kept = [one for one in planned if one.begins and one.app.keep_recent and self._kept.is_due(one.key, now)]
+        recent.keep(self._partition, ((*one.key, one.opened.document) for one in kept), now=now)

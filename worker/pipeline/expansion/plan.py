@@ -174,6 +174,7 @@ class MessagePlan(Plan):
         lane: Lane = "urgent" if small and jobs <= URGENT_JOBS else "bulk"
         if decided.quieted or decided.disclosures:
             self._count_variants(app, wanted)
+        # By their places, which costs half as much as by name.
         source = Message(
             message.opened.entry,
             message.event,
@@ -181,13 +182,13 @@ class MessagePlan(Plan):
             message.app.max_age,
             message.place,
             message.came,
-            one_sender=is_whole and bool(decided.quieted) and _is_alone(decided, continuation),
-            members=_members(decided.page) if is_whole else 0,
-            placeholder=said.placeholder,
-            pad=said.pad,
-            one_banner=said.collapse == "channel",
-            reminds=_reminds(decided.page) if message.reminds else 0,
-            remind_triggers=said.remind_triggers,
+            is_whole and bool(decided.quieted) and _is_alone(decided, continuation),
+            _members(decided.page) if is_whole else 0,
+            said.placeholder,
+            said.pad,
+            said.collapse == "channel",
+            _reminds(decided.page) if message.reminds else 0,
+            said.remind_triggers,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:
