@@ -98,15 +98,20 @@ class Audience:
 
         A user without devices is left out.
         """
-        return self._of_users(users, "")
+        return bulk.found(self._pool, self.reading_active(users))
+
+    def reading_active(self, users: Collection[UserKey]) -> bulk.Reading[dict[str, dict[str, list[Device]]]]:
+        """`active`, beside others."""
+        return _of_users(users, "")
 
     def for_purposes(
         self, users: Collection[UserKey], purposes: Sequence[str], activity: str | None = None
     ) -> dict[str, dict[str, list[Device]]]:
         """The same for devices of these purposes; with `activity` only the tokens of that Live Activity."""
         if activity is not None:
-            return self._of_users(users, "", "= ANY(%b) AND d.activity = %b", list(purposes), activity)
-        return self._of_users(users, "", "= ANY(%b)", list(purposes))
+            about = ("= ANY(%b) AND d.activity = %b", list(purposes), activity)
+            return bulk.found(self._pool, _of_users(users, "", *about))
+        return bulk.found(self._pool, _of_users(users, "", "= ANY(%b)", list(purposes)))
 
     def of_members(self, app: str, channel: str, purpose: str, limit: int) -> list[Device]:
         """Active devices of this purpose of the channel's members as they are now, oldest first."""
@@ -119,23 +124,25 @@ class Audience:
 
     def reachable(self, users: Collection[UserKey]) -> dict[str, dict[str, list[Device]]]:
         """The same, without those of a removed provider."""
-        return self._of_users(users, " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL")
+        join = " JOIN carillon.providers p ON p.id = d.provider_id AND p.removed_at IS NULL"
+        return bulk.found(self._pool, _of_users(users, join))
 
-    def _of_users(
-        self, users: Collection[UserKey], join: str, purpose: str = "= 'alert'", *more: object
-    ) -> dict[str, dict[str, list[Device]]]:
-        found: dict[str, dict[str, list[Device]]] = {}
-        for app, *device in bulk.read(
-            self._pool,
-            f"SELECT d.app, {_DEVICE}"
-            f" FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id){join}"
-            f" WHERE d.active AND d.purpose {purpose} ORDER BY d.id",
-            users,
-            *more,
-        ):
-            row = Device(*device)
-            found.setdefault(app, {}).setdefault(row.user, []).append(row)
-        return found
+
+def _of_users(
+    users: Collection[UserKey], join: str, purpose: str = "= 'alert'", *more: object
+) -> bulk.Reading[dict[str, dict[str, list[Device]]]]:
+    found: dict[str, dict[str, list[Device]]] = {}
+    rows = yield bulk.Query(
+        f"SELECT d.app, {_DEVICE}"
+        f" FROM unnest(%b::text[], %b::text[]) AS k (app, user_id) JOIN carillon.devices d USING (app, user_id){join}"
+        f" WHERE d.active AND d.purpose {purpose} ORDER BY d.id",
+        users,
+        more,
+    )
+    for app, *device in rows:
+        row = Device(*device)
+        found.setdefault(app, {}).setdefault(row.user, []).append(row)
+    return found
 
 
 def _page(

@@ -4,10 +4,10 @@ Arrays are sent in binary form (`%b`), because psycopg writes their text form in
 what is sent, and have a form of their own here, because psycopg asks several questions about each.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from itertools import chain, repeat
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.adapt import Dumper
@@ -86,12 +86,67 @@ def write(db: Connection, statement: str, rows: Collection[Sequence[Any]]) -> No
         db.execute(statement.encode(), columns(rows))
 
 
-def read(pool: Pool, query: str, keys: Collection[Sequence[Any]], *more: object) -> list[tuple[Any, ...]]:
-    """All rows of a query whose placeholders are the keys' columns, then `more`. Without keys: no rows."""
-    if not keys:
-        return []
+class Query(NamedTuple):
+    """A query whose placeholders are the keys' columns, then `more`. Without keys it has no rows, and is not asked."""
+
+    text: str
+    keys: Collection[Sequence[Any]]
+    more: Sequence[object] = ()
+
+
+T = TypeVar("T")
+Rows = list[tuple[Any, ...]]
+#: Something that is found by queries: it gives each, gets its rows, and returns what it found.
+Reading = Generator[Query, Rows, T]
+
+
+def read(pool: Pool, query: str, keys: Collection[Sequence[Any]], *more: object) -> Rows:
+    """All rows of a query, as `Query` has it."""
+    [rows] = _rows(pool, [Query(query, keys, more)])
+    return rows
+
+
+def found(pool: Pool, reading: Reading[T]) -> T:
+    """What one reading finds."""
+    result: T
+    [result] = together(pool, [reading])
+    return result
+
+
+def together(pool: Pool, readings: Sequence[Reading[Any]]) -> list[Any]:
+    """What each of the readings finds. Queries that they give at the same time go to Postgres in one round trip."""
+    results: list[Any] = [None] * len(readings)
+    asked: dict[int, Query] = {}
+    rows: dict[int, Rows | None] = dict.fromkeys(range(len(readings)))
+    while rows:
+        for number, of_one in rows.items():
+            try:
+                asked[number] = next(readings[number]) if of_one is None else readings[number].send(of_one)
+            except StopIteration as end:
+                results[number] = end.value
+        rows = dict(zip(asked, _rows(pool, [*asked.values()]), strict=True))
+        asked.clear()
+    return results
+
+
+def _rows(pool: Pool, queries: Sequence[Query]) -> list[Rows]:
+    wanted = [number for number, query in enumerate(queries) if query.keys]
+    answers: list[Rows] = [[] for _ in queries]
+    if not wanted:
+        return answers
     with pool.connection() as db:
-        return db.execute(query.encode(), (*columns(keys), *more), prepare=True).fetchall()
+        if len(wanted) == 1:
+            answers[wanted[0]] = _execute(db, queries[wanted[0]]).fetchall()
+            return answers
+        with db.pipeline():
+            cursors = {number: _execute(db, queries[number]) for number in wanted}
+        for number, cursor in cursors.items():
+            answers[number] = cursor.fetchall()
+    return answers
+
+
+def _execute(db: Connection, query: Query) -> psycopg.Cursor[tuple[Any, ...]]:
+    return db.execute(query.text.encode(), (*columns(query.keys), *query.more), prepare=True)
 
 
 def text_array(values: Sequence[str]) -> str | None:

@@ -105,22 +105,26 @@ CHANNELS: Final = Channels()
 
 def read(pool: Pool, keys: Collection[ChannelKey], place: int) -> dict[ChannelKey, Channel]:
     """As they are and were since a place."""
-    rows = bulk.read(
-        pool,
+    return bulk.found(pool, reading(keys, place))
+
+
+def reading(keys: Collection[ChannelKey], place: int) -> bulk.Reading[dict[ChannelKey, Channel]]:
+    """`read`, beside others."""
+    rows = yield bulk.Query(
         "SELECT c.app, c.id, c.created, c.since, c.name, c.push, c.level, c.kind, c.privacy"
         " FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channels c USING (app, id)",
         keys,
     )
     found = {(app, id): Channel(created, ChannelRow(*values)) for app, id, created, _, *values in rows}
     past: dict[ChannelKey, list[tuple[int, ChannelRow]]] = {}
-    for app, id, until, *values in bulk.read(
-        pool,
+    changed = yield bulk.Query(
         "SELECT p.app, p.id, p.until, p.name, p.push, p.level, p.kind, p.privacy"
         " FROM unnest(%b::text[], %b::text[]) AS k (app, id) JOIN carillon.channel_past p USING (app, id)"
         " WHERE p.until > %s ORDER BY p.until",
         [(app, id) for app, id, _, since, *_ in rows if since > place],
-        place,
-    ):
+        (place,),
+    )
+    for app, id, until, *values in changed:
         past.setdefault((app, id), []).append((until, ChannelRow(*values)))
     return found | {key: found[key]._replace(past=former) for key, former in past.items()}
 

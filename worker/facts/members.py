@@ -108,8 +108,12 @@ def pages(pool: Pool, starts: Mapping[PageKey, int], size: int) -> dict[PageKey,
 
     Whose membership changed behind the place is among them, with when they were members.
     """
-    rows = bulk.read(
-        pool,
+    return bulk.found(pool, reading(pool, starts, size))
+
+
+def reading(pool: Pool, starts: Mapping[PageKey, int], size: int) -> bulk.Reading[dict[PageKey, Page]]:
+    """`pages`, beside others. Uses the pool where memberships changed."""
+    rows = yield bulk.Query(
         "SELECT k.app, k.channel, k.after, p.users, p.changed"
         " FROM unnest(%b::text[], %b::text[], %b::text[], %b::bigint[]) AS k (app, channel, after, place),"
         " LATERAL (SELECT array_agg(s.user_id) AS users,"
@@ -117,7 +121,7 @@ def pages(pool: Pool, starts: Mapping[PageKey, int], size: int) -> dict[PageKey,
         " FROM (SELECT m.user_id, m.since FROM carillon.members m WHERE m.app = k.app AND m.channel = k.channel"
         " AND m.user_id > k.after AND (m.present OR m.since > k.place) ORDER BY m.user_id LIMIT %s) s) p",
         [(*start, place) for start, place in starts.items()],
-        size + 1,
+        (size + 1,),
     )
     asked = {
         (app, channel, user): starts[app, channel, after]

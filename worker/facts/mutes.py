@@ -27,16 +27,18 @@ class Mutes(CandidateFact[StandingWrite]):
         _TABLE.write(db, rows)
 
     def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
+        return bulk.found(sources.pool, self.reading(sources, asked))
+
+    def reading(self, sources: Sources, asked: Sequence[Candidates]) -> bulk.Reading[Mapping[int, Collection[str]]]:
         """Most senders are muted by nobody: they are found first."""
         place = min((one.place for one in asked), default=0)
         senders = {(one.event.app, one.event.sender.id) for one in asked if one.users}
-        targets = bulk.read(
-            sources.pool,
+        targets = yield bulk.Query(
             "SELECT k.app, k.target FROM unnest(%b::text[], %b::text[]) AS k (app, target)"
             " WHERE EXISTS (SELECT FROM carillon.mutes m WHERE m.app = k.app AND m.target = k.target AND m.muted)"
             " OR EXISTS (SELECT FROM carillon.mute_past p WHERE p.app = k.app AND p.target = k.target AND p.until > %s)",
             senders,
-            place,
+            (place,),
         )
         muted = set(targets)
         concerned = {n: one for n, one in enumerate(asked) if (one.event.app, one.event.sender.id) in muted}

@@ -19,12 +19,15 @@ def of_app(pool: Pool, app: str) -> frozenset[Used]:
 
 def read(pool: Pool, apps: Collection[str]) -> dict[str, frozenset[Used]]:
     """The facts that each of the apps has rows of, in one query; an app without any is missing."""
-    if not apps:
-        return {}
+    return bulk.found(pool, reading(apps))
+
+
+def reading(apps: Collection[str]) -> bulk.Reading[dict[str, frozenset[Used]]]:
+    """`read`, beside others."""
     # One step in an index, whatever the planner thinks of how many rows an app has.
     first = "(SELECT t.app FROM carillon.{} t WHERE t.app >= k.app ORDER BY t.app LIMIT 1)"
     has = ", ".join(f"coalesce({first.format(table)} = k.app, false)" for table in _TABLES.values())
-    rows = bulk.read(pool, f"SELECT k.app, {has} FROM unnest(%b::text[]) AS k (app)", [(app,) for app in apps])
+    rows = yield bulk.Query(f"SELECT k.app, {has} FROM unnest(%b::text[]) AS k (app)", [(app,) for app in apps])
     return {
         app: frozenset(name for name, there in zip(_TABLES, found, strict=True) if there)
         for app, *found in rows

@@ -490,7 +490,7 @@ PRESENCE_CURSOR: Final = Family(
     scope="fleet",
 )
 RECENT: Final = Family(
-    "recent:<app>:<day>", "hash", "bucket of a channel -> the newest message document seen there", "intake", "two days",
+    "recent:<app>:<day>", "hash", "bucket of a channel -> a recent message document of it", "intake", "two days",
     "channels: 4,096 documents of 4 KiB",
 )
 NEXT_LAYOUT: Final = Family(

@@ -12,6 +12,7 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp, token, user_of
 from worker import facts
+from worker.database.bulk import Reading
 from worker.database.postgres import Pool
 from worker.facts import members
 from worker.facts.members import MEMBERS, Page, PageKey
@@ -186,13 +187,13 @@ def test_what_is_left_of_a_channel_is_counted_as_it_was(small_pages):
 def test_messages_of_one_channel_share_one_read_whatever_changed(pipeline, monkeypatch):
     people(pipeline, "ann", "bob")
     asked: list[int] = []
-    pages = members.pages
+    reading = members.reading
 
-    def counted(pool: Pool, starts: Mapping[PageKey, int], size: int) -> dict[PageKey, Page]:
+    def counted(pool: Pool, starts: Mapping[PageKey, int], size: int) -> Reading[dict[PageKey, Page]]:
         asked.append(len(starts))
-        return pages(pool, starts, size)
+        return reading(pool, starts, size)
 
-    monkeypatch.setattr(members, "pages", counted)
+    monkeypatch.setattr(members, "reading", counted)
     one_pipeline(pipeline, [*messages(), added("eve", 1), *messages(100, seconds=1)])
     assert sum(asked) == 1
     assert pushed(pipeline) == {"bob": 2 * MESSAGES, "eve": MESSAGES}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.pipeline.runs import NOW, breaker, fake, firsts, insist, job, new_run, sending, stopped
+from worker.core.batch_run import Well
 from worker.core.breaker import Look
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, Unregister
 from worker.pipeline.provider_health import ProviderHealth, _credential
@@ -264,3 +265,12 @@ def test_where_the_provider_answered_nothing_no_answer_is_counted():
     run.outcomes = [Drop("expired")]
     new_health(health_breaker).judge_answers(run)
     assert health_breaker.made == []
+
+
+@pytest.mark.parametrize("recorded", [(), {0}])
+def test_where_all_is_well_the_answers_are_left_to_the_last_write(recorded):
+    asked, run = fake(), new_run(job(1), job(2), job(2), troubled=False, recorded=recorded)
+    run.outcomes = [DELIVERED, DELIVERED, DELIVERED]
+    new_health(asked).judge_answers(run)
+    assert not asked.made
+    assert run.well == Well(2 - len(recorded), _credential(run.provider.settings)), "devices count, and once"

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.pipeline.runs import NOW, fake, insist, job, new_run, sending, stopped
 from worker.core.again import Standing
 from worker.core.batch import NEVER, Freed
-from worker.core.batch_run import BatchRun, Wait
+from worker.core.batch_run import BatchRun, Wait, Well
 from worker.core.breaker import Look
 from worker.core.model import AppSettings
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, Unregister
@@ -26,6 +26,7 @@ from worker.pipeline.steps.retire_devices import RetireDevices
 from worker.pipeline.steps.send import Send
 from worker.pipeline.steps.wait_for_earlier import LONG, WaitForEarlier
 from worker.pipeline.steps.write import Write
+from worker.state.journal import Proof
 
 GONE = Unregister("Unregistered", 5)
 REFUSED = Unregister("BadDeviceToken", 5, guarded=True)
@@ -297,8 +298,8 @@ def write(run) -> Any:
     """Returns what was written: the batches of what is tried again, and the counts."""
     journal = fake(finish=Freed(1, 0))
     Write(journal, insist(), now, lambda: "0123456789abcdef", lambda _: None)(run)
-    [(_, (batch, again, counts, _, looks, banners, pushed))] = journal.made
-    assert not (looks or banners or pushed)
+    [(_, (batch, again, counts, _, looks, banners, pushed, well))] = journal.made
+    assert not (looks or banners or pushed or well)
     assert batch == "b1"
     return again, counts
 
@@ -317,6 +318,21 @@ def test_the_outcomes_are_written_in_one_step():
         "parked.BadTopic": 1,
     }
     assert run.freed == Freed(1, 0)
+
+
+def test_where_all_were_accepted_the_answers_are_counted_as_the_batch_is_finished():
+    run = new_run(sent_at=NOW - 2.0, well=Well(3, "a credential"))
+    run.set_outcome(range(3), DELIVERED)
+    journal = fake(finish=Freed(0, 0))
+    Write(journal, insist(), now, lambda: "0123456789abcdef", lambda _: None)(run)
+    [(_, (*_, well))] = journal.made
+    assert well == Proof(3, "a credential", 2.0)
+
+
+def test_where_no_device_of_the_way_was_in_trouble_nobody_asks_for_cooldowns():
+    limiter = fake(reserve=[])
+    ApplyRateLimits(limiter, now)(new_run(troubled=False))
+    assert "cooldowns" not in limiter.names()
 
 
 def test_one_that_went_before_an_earlier_one_is_counted_as_that():

@@ -13,6 +13,7 @@ from worker.core.rules import RULES, Case, Decision, Rule, Rules, decide_page
 from worker.core.taking_back import EDIT
 from worker.core.triggers import PLAIN as PLAIN_TRIGGERS
 from worker.core.triggers import Triggers, triggers
+from worker.database import bulk
 from worker.database.audience import Audience
 from worker.facts import FACTS, preferences
 from worker.facts.base import CandidateFact, CandidateFacts, Candidates, Fact, Sources
@@ -81,8 +82,11 @@ class Decider:
             for one in (page.message,)
         ]
         facts: dict[int, dict[str, Collection[str]]] = {}
-        for fact in self._facts:
-            for n, users in fact.read(self._sources, asked).items():
+        wanted = {(one.event.app, user) for one in asked for user in one.users}
+        readings = [fact.reading(self._sources, asked) for fact in self._facts]
+        *read, devices = bulk.together(self._sources.pool, [*readings, self._devices.reading_active(wanted)])
+        for fact, of_fact in zip(self._facts, read, strict=True):
+            for n, users in of_fact.items():
                 facts.setdefault(n, {})[fact.name] = users
         for several in self._several:
             for n, found in several.read_all(self._sources, asked).items():
@@ -91,7 +95,6 @@ class Decider:
             if (look := page.message.look) is not None and look.kind == "online" and look.extra:
                 # A call of those who are here is for those who were when it came.
                 facts.setdefault(n, {})["online"] = look.extra
-        devices = self._devices.active({(one.event.app, user) for one in asked for user in one.users})
         removed = self._removed(devices)
         unreachable: Mapping[str, Collection[str]] = {}
         if removed:

@@ -5,7 +5,7 @@ When another worker was first with one of the messages, nothing is written and t
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,11 +14,14 @@ from worker.core.entry import ms_of
 from worker.core.rules import RULES, Rule
 from worker.core.second_look import SecondLook
 from worker.core.taking_back import REPLACED
+from worker.database import bulk
 from worker.database.accepted import accepted
 from worker.database.audience import Audience
 from worker.database.postgres import Pool
 from worker.facts import FACTS, changes, channels, members, used
 from worker.facts.base import Fact, Sources
+from worker.facts.members import Page, PageKey
+from worker.facts.used import Used
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.activities import ActivityExpansion
 from worker.pipeline.expansion.admit import Accepted, Expanding, admit, read_documents, with_change
@@ -29,7 +32,7 @@ from worker.pipeline.expansion.fold import quieten
 from worker.pipeline.expansion.patience import Patience
 from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.ptt import PttExpansion
-from worker.pipeline.expansion.read import read_candidates
+from worker.pipeline.expansion.read import first_pages, read_candidates
 from worker.pipeline.expansion.read_elsewhere import ReadElsewhere
 from worker.pipeline.expansion.retract import AFTER, Retraction
 from worker.pipeline.origins import DeviceOrigins
@@ -108,8 +111,8 @@ class FanOut:
             plan = MessagePlan(
                 *(self._new_id, self._batch, self._origins.of, self._now()), self._apps.templates_of, patience.alive
             )
-            messages = self._admit(opened, plan)
-            pages, later = read_candidates(self._pool, messages, self._page, patience)
+            messages, known = self._admit(opened, plan)
+            pages, later = read_candidates(self._pool, messages, self._page, patience, known)
             decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
             decided = keep_to_days(self._pool, self._days, decided, self._now())
             planned, unplanned = self._plan(decided, plan, patience)
@@ -125,8 +128,11 @@ class FanOut:
                 return Expanded(Counter(q.batch.lane for q in queued), plan.unfinished, plan.counts, remaining, freed)
             opened = [one for one in opened if one.id not in stale]
 
-    def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> list[Expanding]:
-        """The messages to expand. What is not for a channel, and what a rule skips as a whole, is planned already."""
+    def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> tuple[list[Expanding], Mapping[PageKey, Page]]:
+        """The messages to expand, and the pages of members that were read with their channels.
+
+        What is not for a channel, and what a rule skips as a whole, is planned already.
+        """
         documents = read_documents(opened, self._apps.app)
         plan.steps += (one.step(DONE) for one in documents.lost)
         self._targeted.plan(documents.targets, plan)
@@ -135,12 +141,20 @@ class FanOut:
         self._ptt.plan(documents.ptt, plan)
         self._read_elsewhere.plan(documents.reads, plan)
         self._retraction.plan(documents.deletions, plan)
-        first = min((message.place for message in documents.messages), default=0)
-        known = channels.read(self._pool, {message.key for message in documents.messages}, first)
-        admitted, skipped = admit(self._changed(documents.messages), known, self._now())
+        messages = documents.messages
+        first = min((message.place for message in messages), default=0)
+        of_apps, known, pages = bulk.together(
+            self._pool,
+            [
+                used.reading({message.event.app for message in messages}),
+                channels.reading({message.key for message in messages}, first),
+                members.reading(self._pool, first_pages(messages, self._page), self._page),
+            ],
+        )
+        admitted, skipped = admit(self._changed(messages, of_apps), known, self._now())
         for message, reason in skipped:
             plan.skip(message, reason)
-        return [self._measured(message) for message in admitted]
+        return [self._measured(message) for message in admitted], pages
 
     def _measured(self, message: Expanding) -> Expanding:
         """With what depends on how many members its channel has."""
@@ -165,9 +179,8 @@ class FanOut:
         is_large = limit is not None and members.are_more(self._pool, *message.key, limit)
         return 0 if is_large else said.remind_after
 
-    def _changed(self, messages: Sequence[Accepted]) -> Sequence[Accepted]:
+    def _changed(self, messages: Sequence[Accepted], of_apps: Mapping[str, Collection[Used]]) -> Sequence[Accepted]:
         """The messages with what their apps use, and as they are after their edits and deletions."""
-        of_apps = used.read(self._pool, {one.event.app for one in messages})
         if not of_apps:
             return messages
         messages = [one._replace(used=of_apps.get(one.event.app, ())) for one in messages]

@@ -12,7 +12,7 @@ from worker.facts.members import Page, PageKey
 from worker.facts.preferences import ChoiceKey
 from worker.facts.standings import Ids
 from worker.facts.threads import Thread, ThreadKey
-from worker.pipeline.expansion.admit import Expanding
+from worker.pipeline.expansion.admit import Accepted, Expanding
 from worker.pipeline.expansion.patience import Patience
 
 #: Candidates after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
@@ -20,6 +20,8 @@ from worker.pipeline.expansion.patience import Patience
 MEMBERS: Final = 50_000
 #: Members of a channel that are read before it is known to be large.
 LOOK: Final = 100
+
+_NO_PAGES: Final[Mapping[PageKey, Page]] = {}
 
 Intervals = Mapping[Ids, Sequence[Interval]]
 
@@ -83,29 +85,40 @@ class _Read(NamedTuple):
         return message.event.recipients is None and is_page
 
 
+def first_pages(messages: Sequence[Accepted], size: int) -> dict[PageKey, int]:
+    """The pages with which the expansion of messages begins, and their places; none where too many for one reading."""
+    places: dict[PageKey, int] = {}
+    for message in messages:
+        if message.look is None and message.event.recipients is None and not message.opened.cursor:
+            start = (*message.key, "")
+            places[start] = min(message.place, places.get(start, message.place))
+    return places if len(places) * size <= MEMBERS else {}
+
+
 def read_candidates(
-    pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience
+    pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience, known: Mapping[PageKey, Page] = _NO_PAGES
 ) -> tuple[list[CandidatePage], list[Expanding]]:
     """Pages of at most `size` members for the first of the messages, as many as their candidates allow.
 
+    `known`: pages of this size that were read already, at or before the places of these messages.
     Returns these, and the messages that are left for later.
     """
-    read, unread = _read(pool, messages, size, patience)
+    read, unread = _read(pool, messages, size, patience, known)
     now, later = _without_followers(read)
     elsewhere = _memberships(pool, now)
     return [_candidates(one, elsewhere) for one in now], [*(one.message for one in later), *unread]
 
 
 def _read(
-    pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience
+    pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience, known: Mapping[PageKey, Page]
 ) -> tuple[list[_Read], Sequence[Expanding]]:
     starts = [(*message.key, message.cursor.after) for message in messages]
     places: dict[PageKey, int] = {}
     for message, start in zip(messages, starts, strict=True):
-        if _listed(message) is None:
+        if _listed(message) is None and start not in known:
             places[start] = min(message.place, places.get(start, message.place))
     small = _small_pages(pool, places, size)
-    pages = {**small}
+    pages = {**known, **small}
     people: dict[ThreadKey, Thread] = {}
     read: list[_Read] = []
     considered = 0
