@@ -173,7 +173,14 @@ def of_redis(keyspace: Keyspace) -> RedisFacts:
     every = [_of_server(redis) for redis in {id(of.redis): of.redis for of in keyspace}.values()]
     fullest = max(every, key=lambda one: (one.percent, one.used))
     policy = next((one.policy for one in every if one.policy != "noeviction"), fullest.policy)
-    return replace(fullest, policy=policy, append_only=all(one.append_only for one in every))
+    followed = [one for one in every if one.replicas]
+    return replace(
+        fullest,
+        policy=policy,
+        append_only=all(one.append_only for one in every),
+        replicas=sum(one.replicas for one in every),
+        needs_replicas=all(one.needs_replicas for one in followed),
+    )
 
 
 def _of_server(redis: Redis) -> RedisFacts:
