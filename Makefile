@@ -109,7 +109,7 @@ format: $(READY) ## Put the code in its form
 	@$(BIN)/ruff check --fix-only .
 
 bench: $(READY) ## Measure; figures and their meaning are in docs/benchmarks.md
-	@for benchmark in publish pipeline latency memory sender "sender --latency 50" "sender --memory"; do \
+	@for benchmark in publish pipeline latency memory scale capacity sender "sender --latency 50" "sender --memory"; do \
 		echo "== benchmarks.$$benchmark"; $(BIN)/python -m benchmarks.$$benchmark --json || exit 1; \
 	done
 
