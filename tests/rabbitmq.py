@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 from kombu.connection import Connection
@@ -20,11 +21,12 @@ _SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 class RabbitMQ:
     """One node on 127.0.0.1 that shares nothing with another one of this machine."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self) -> None:
         needs("rabbitmqctl")
+        # Its user cannot come into pytest's directories.
+        self._home = home = Path(tempfile.mkdtemp(prefix="carillon-rabbitmq-"))
         self.port = free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}"
-        self._home = home
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -46,8 +48,6 @@ class RabbitMQ:
         user = pwd.getpwnam("rabbitmq") if os.geteuid() == 0 else None
         if user is not None:
             shutil.chown(self._home, user.pw_uid, user.pw_gid)
-            for above in self._home.parents[:2]:
-                above.chmod(above.stat().st_mode | 0o011)
         with (self._home / "output.log").open("ab") as output:
             self._process = subprocess.Popen(
                 [str(_SERVER)],
@@ -71,9 +71,10 @@ class RabbitMQ:
         self._end(signal.SIGKILL)
 
     def close(self) -> None:
-        """Ends it, and the name server that it has started for itself."""
+        """Ends it, and the name server that it has started for itself; what it kept is gone."""
         self._end(signal.SIGTERM)
         subprocess.run(["epmd", "-kill"], env=self._environment, capture_output=True, check=False)
+        shutil.rmtree(self._home, ignore_errors=True)
 
     def _end(self, number: signal.Signals) -> None:
         if self._process is None:

@@ -10,7 +10,7 @@ from amqp.exceptions import AccessRefused, NotAllowed, PreconditionFailed
 from kombu.exceptions import OperationalError
 
 from config.broker import is_amqp
-from config.celeryconfig import KEY_PREFIX
+from config.celeryconfig import KEY_PREFIX, URGENT
 from config.settings import Settings
 from worker.core.errors import UnfitError
 from worker.process.celery_app import app
@@ -76,7 +76,7 @@ class Broker:
         if self._amqp is None:
             self._redis.ping()
         else:
-            self._amqp.waiting("")
+            self._amqp.waiting(URGENT)
 
     def close(self) -> None:
         """Closes the connections of its own."""
@@ -95,7 +95,7 @@ class _Amqp:
         self._away_until = 0.0
 
     def waiting(self, queue: str) -> int:
-        """Messages that wait in the queue, 0 if it is not there; without a name only whether RabbitMQ answers."""
+        """Messages that wait in the queue, 0 if it is not there."""
         if not self._lock.acquire(timeout=_TURN):
             raise OperationalError("the broker does not answer another thread")
         try:
@@ -108,9 +108,6 @@ class _Amqp:
     def _declared(self, queue: str) -> int:
         try:
             channel = self._connection.default_channel
-            if not queue:
-                channel.connection.send_heartbeat()
-                return 0
             return int(channel.queue_declare(queue, passive=True).message_count)
         except self._connection.channel_errors:
             # The server closes the channel of who asks for a queue that is not there.

@@ -8,8 +8,10 @@ from typing import Final
 from config.seldom import Seldom
 from worker.database import postgres
 from worker.process.background_thread import BackgroundThread
+from worker.process.broker import Away
 from worker.process.runtime import Runtime
 from worker.reports import signs
+from worker.reports.faults import first_line
 from worker.state import redis
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,7 @@ class Lookout(BackgroundThread):
     def _look(self) -> None:
         watch = self._runtime.watch
         try:
-            signs.give(self._runtime.fleet, self._name, self._lanes())
+            signs.give(self._runtime.fleet, self._name, self._lanes(), broker=self._fault_of_broker())
             watch.redis_is_back()
             watch.look()
             self._runtime.notes.write()
@@ -50,3 +52,14 @@ class Lookout(BackgroundThread):
             return  # what could be looked at was
         except Exception:  # noqa: BLE001 - whatever it was, the next round may succeed
             self._seldom.exception("looking for conditions failed")
+
+    def _fault_of_broker(self) -> str:
+        """Why Celery's broker does not answer, or ''. The journal's Redis has a condition of its own."""
+        broker = self._runtime.broker
+        if not broker.apart:
+            return ""
+        try:
+            broker.ping()
+        except Away as fault:
+            return first_line(fault)
+        return ""

@@ -87,7 +87,16 @@ NAMES: Final = (
         "backlog_old",
         "due_late",
     ),
-    *("no_workers", "beat_away", "clock_of_worker", "not_allowed_here", "not_watched", "redis_away", "postgres_away"),
+    *(
+        "broker_away",
+        "no_workers",
+        "beat_away",
+        "clock_of_worker",
+        "not_allowed_here",
+        "not_watched",
+        "redis_away",
+        "postgres_away",
+    ),
     *("redis_filling", "redis_eviction", "redis_persistence", "redis_replicas", "postgres_read_only", "clock_of_redis"),
     *("clock_of_postgres", "schema_behind"),
 )
@@ -95,6 +104,7 @@ NAMES: Final = (
 AFTER: Final[Mapping[str, float]] = {
     "redis_away": 5.0,
     "postgres_away": 5.0,
+    "broker_away": 5.0,
     "backlog_old": 10.0,
     "beat_away": 30.0,
     "no_workers": WORKERLESS,
@@ -396,8 +406,14 @@ def _workers(snapshot: Snapshot) -> Iterator[Condition]:
     if snapshot.beat is False and not _spent(snapshot):
         what = "beat sends no tick, so workers tick instead and what is due comes some seconds later"
         yield Condition("beat_away", "notice", what, "start or restart carillon beat")
-    for one in snapshot.workers or ():
-        if one.age < WORKERLESS and abs(one.ahead) > SKEW:
+    living = [one for one in snapshot.workers or () if one.age < WORKERLESS]
+    if without := [one for one in living if one.broker]:
+        what = f"Celery's broker does not answer ({without[0].broker}), so nobody is woken and pushes go out slowly"
+        do = "look at its server and at CARILLON_BROKER_URL; everything goes on once it is back"
+        many = f"for {len(without)} of {counted(len(living), 'worker')}"
+        yield Condition("broker_away", "critical", what, do, figures=many)
+    for one in living:
+        if abs(one.ahead) > SKEW:
             yield _clock("clock_of_worker", one.ahead, "that of Redis", place=one.name.partition("@")[2] or one.name)
 
 

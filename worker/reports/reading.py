@@ -89,7 +89,7 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "clock of redis": ("clock_", "stream_"),
     "clock of postgres": ("clock_",),
     "digests and reminders": ("due_",),
-    "workers": ("no_workers", "clock_", "backlog_"),
+    "workers": ("no_workers", "broker_away", "clock_", "backlog_"),
     "beat": ("beat_",),
     "postgres": ("postgres_read_only",),
     "schema": ("schema_",),

@@ -19,19 +19,23 @@ KEPT: Final = 120.0
 
 
 class _Sign(msgspec.Struct, frozen=True):
-    """`at` in UNIX seconds by Redis' clock; `ahead`: seconds by which the worker's clock is ahead of it."""
+    """`at` in UNIX seconds by Redis' clock; `ahead`: seconds by which the worker's clock is ahead of it.
+
+    `broker`: why Celery's broker does not answer the worker, or ''.
+    """
 
     at: float
     lanes: list[str]
     ahead: float = 0.0
+    broker: str = ""
 
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(_Sign).decode
 
 
-def give(fleet: Fleet, name: str, lanes: list[str], now: Callable[[], float] = time.time) -> None:
-    """Says that the worker lives. `now` gives UNIX seconds by its own clock."""
+def give(fleet: Fleet, name: str, lanes: list[str], now: Callable[[], float] = time.time, *, broker: str = "") -> None:
+    """Says that the worker lives. `now` gives UNIX seconds by its own clock; `broker`: why the broker does not answer, or ''."""
     at = 0.0
 
     def ask() -> float:
@@ -40,7 +44,7 @@ def give(fleet: Fleet, name: str, lanes: list[str], now: Callable[[], float] = t
         return at
 
     ahead = -skew(ask, now)
-    sign = _encode(_Sign(at, lanes, round(ahead, 3)))
+    sign = _encode(_Sign(at, lanes, round(ahead, 3), broker))
     # A full Redis takes it too: a worker is not gone because there is no room.
     fleet.scripts.while_full(command="HSET", key=fleet.keys.WORKERS(), arguments=[name, sign])
 
@@ -58,7 +62,7 @@ def read(fleet: Fleet) -> list[WorkerFacts]:
     if gone := [name for name, sign in signs.items() if now - sign.at > KEPT]:
         fleet.redis.hdel(fleet.keys.WORKERS(), *gone)
     return [
-        WorkerFacts(name.decode(), sign.lanes, max(0.0, now - sign.at), sign.ahead)
+        WorkerFacts(name.decode(), sign.lanes, max(0.0, now - sign.at), sign.ahead, sign.broker)
         for name, sign in sorted(signs.items())
         if name not in gone
     ]

@@ -113,6 +113,8 @@ class WorkerFacts:
     #: Seconds since that sign, and by which its clock is ahead of Redis'.
     age: float = 0.0
     ahead: float = 0.0
+    #: Why Celery's broker does not answer it, or ''.
+    broker: str = ""
 
 
 class Trimmed(NamedTuple):

@@ -17,8 +17,8 @@ from tests.valkey import Valkey
 
 
 @pytest.fixture(scope="module")
-def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    server = RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+def rabbitmq() -> Iterator[RabbitMQ]:
+    server = RabbitMQ()
     server.start()
     yield server
     server.close()
@@ -40,7 +40,8 @@ def delivers_while_it_is_away(fleet: Fleet, broker: Valkey | RabbitMQ) -> None:
     broker.kill()
     fleet.publisher.publish_many([new_message(f"e{n}") for n in range(2, 30)])
     wait_until(lambda: len(fleet.simulator.accepted) == 29 and fleet.idle())
-    assert "the tick works on what is ready" in fleet.output()
+    wait_until(lambda: "the tick works on what is ready" in fleet.output())
+    wait_until(lambda: "condition begins" in fleet.output() and "broker_away" in fleet.output())
     broker.start()
     done = carillon("health", "--lane", "urgent", "--timeout", "120", env=fleet.environment)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -298,6 +298,13 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
         pytest.param(
             replace(WELL, unapplied=["0022_incidents"]), "schema_behind", "critical", "carillon migrate", id="schema"
         ),
+        pytest.param(
+            replace(WELL, workers=[WorkerFacts("a@b", ["urgent"], broker="Connection refused"), WorkerFacts("c@d")]),
+            "broker_away",
+            "critical",
+            "look at its server and at CARILLON_BROKER_URL; everything goes on once it is back",
+            id="broker",
+        ),
         pytest.param(replace(WELL, beat=False), "beat_away", "notice", "start or restart carillon beat", id="beat"),
         pytest.param(
             replace(WELL, outbox=OutboxFacts(7, 61.0)), "outbox_behind", "warning", "outbox relay", id="outbox"
