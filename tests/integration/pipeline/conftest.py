@@ -1,9 +1,8 @@
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from producers.partitions import UNTAGGED, Layout, tags
+from producers.partitions import UNTAGGED, Layout
 from tests.integration.pipeline.harness import Pipeline
 from worker.reports.invariants import check_invariants
 
@@ -19,7 +18,8 @@ def used(pipeline: Pipeline) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def layout() -> Layout:
-    return Layout(2, tags(4)) if os.environ.get("CARILLON_TAGGED") else UNTAGGED
+    """Of one partition without a tag; test_tagged.py has others."""
+    return UNTAGGED
 
 
 @pytest.fixture

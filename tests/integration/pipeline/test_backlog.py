@@ -90,7 +90,7 @@ def test_what_a_stopped_provider_holds_back_is_held(pipeline: Pipeline) -> None:
 
 def test_a_push_for_later_is_no_load(pipeline: Pipeline) -> None:
     at = datetime.now(UTC) + timedelta(days=1)
-    for stream in (ev.STREAM, "carillon:events:demo"):
+    for stream in pipeline.partition.names.streams(["demo"]):
         push = ev.PushSend(**stamp(), where=ev.Where(everyone=True), alert="soon", send_at=at)
         pipeline.redis.xadd(stream, {ev.FIELD: ev.encode(push)})
     pipeline.take()
