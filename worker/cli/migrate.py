@@ -2,10 +2,14 @@
 
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from worker.cli._options import DAY, Json, duration
 from worker.cli._terminal import echo, json_text
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from worker.embedded import Urls
 
 
 def migrate(
@@ -42,6 +46,20 @@ def migrate(
         echo(f"applied {version}")
     if not applied:
         echo("up to date")
+
+
+def prepared(urls: "Urls", settings: "Settings") -> list[str]:
+    """What new engines of our own need: an empty Redis gets its partitions, and the versions are applied that it returns."""
+    from worker.core.errors import UnfitError
+    from worker.state import layout
+    from worker.state.redis import connect
+
+    try:
+        with connect(urls.redis) as client:
+            layout.agree(client, settings.partitions)
+    except UnfitError as fault:
+        sys.exit(f"carillon: {fault}")
+    return migrate_when_up(urls.postgres, 30)
 
 
 def migrate_when_up(postgres_url: str, wait: float) -> list[str]:

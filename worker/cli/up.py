@@ -56,7 +56,7 @@ def up(
     from worker.cli import dashboard, flower
     from worker.cli._engines import tell
     from worker.cli._ports import need_port
-    from worker.cli.migrate import migrate_when_up
+    from worker.cli.migrate import prepared
     from worker.embedded import engines
     from worker.process.supervisor import Child, stop_all
 
@@ -72,7 +72,7 @@ def up(
     say = _printer()
     with _alone(settings), engines(settings) as urls:
         tell(settings)
-        for version in migrate_when_up(urls.postgres, 30):
+        for version in prepared(urls, settings):
             say("carillon", f"migration {version} applied")
         made = _Made(
             None if flower.configured() else flower.credentials(),

@@ -24,6 +24,8 @@ from worker.demo.world import MAX_AGE, World
 from worker.embedded import engines
 from worker.process.runtime import Runtime
 from worker.simulator import Script, SimulatorProcess
+from worker.state import layout
+from worker.state.redis import connect
 
 #: Tables with rows of an app, in an order in which they may be emptied.
 _TABLES: Final = (
@@ -94,6 +96,8 @@ def stage(
             "PostgreSQL and Valkey are running" if settings.embedded else "PostgreSQL and Redis are the configured ones"
         )
         applied = migrate(urls.postgres)
+        with connect(urls.redis) as client:  # before anything is published
+            layout.agree(client, settings.partitions)
         say(f"schema brought up to date, {len(applied)} migrations" if applied else "schema is up to date")
         logs = settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
