@@ -158,16 +158,23 @@ class Recorder:
             while self._flights:
                 time.sleep(PAUSE)
                 rest = self._make_ready()
-                try:
-                    self.record()
-                except (
-                    redis.Error
-                ):  # what it did not write it writes later, unless the batch's outcomes are written first
-                    seldom.warning("batches in flight not recorded, redis is away")
-                    time.sleep(AWAY)
+                self._record()
+
+    def _record(self) -> None:
+        try:
+            self.record()
+        except redis.Error:  # what it did not write it writes later, unless the batch's outcomes are written first
+            seldom.warning("batches in flight not recorded, redis is away")
+            time.sleep(AWAY)
+        except Exception:  # noqa: BLE001 - without this thread leases would end while their batches are sent
+            seldom.exception("batches in flight not recorded")
+            time.sleep(AWAY)
 
     def _make_ready(self) -> float:
         try:
             return self.make_ready()
         except redis.Error:  # the tick finds them
+            return AWAY
+        except Exception:  # noqa: BLE001 - the same
+            seldom.exception("batches that were put off not made ready")
             return AWAY

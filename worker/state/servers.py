@@ -349,15 +349,16 @@ class _AnyPipeline(Pipeline):
             groups[self._pool.finder.address(one.slot)].append(one)
         undone: list[_Sent] = []
         fault: Exception | None = None
+        lent: list[Any] = []
         begun: list[tuple[Any, list[_Sent]]] = []
         try:
             for group in groups.values():
                 try:
-                    begun.append((connection := self._pool.lend(group[0].slot), group))
+                    lent.append(connection := self._pool.lend(group[0].slot))
                     connection.send_packed_command(connection.pack_commands([one.args for one in group]))
+                    begun.append((connection, group))
                 except (redis.ConnectionError, redis.TimeoutError) as away:
                     undone, fault = [*undone, *group], away
-                    begun = [one for one in begun if one[1] is not group]
             for connection, group in begun:
                 try:
                     for one in group:
@@ -365,7 +366,7 @@ class _AnyPipeline(Pipeline):
                 except (redis.ConnectionError, redis.TimeoutError) as away:
                     undone, fault = [*undone, *group], away
         finally:
-            for connection, _ in begun:
+            for connection in lent:
                 self._pool.release(connection)
         return undone, fault
 

@@ -1,9 +1,11 @@
 """What was accepted is written once, and again where Redis did not take it."""
 
+import itertools
 import threading
 
 import pytest
 
+from tests.processes import PATIENCE
 from tests.unit.pipeline.runs import NOW, fake
 from worker.core.batch import Batch, Freed
 from worker.core.model import ACCEPTED, Answer
@@ -70,3 +72,19 @@ def test_what_is_put_off_for_a_moment_is_made_ready_when_it_is_time():
     recorder.make_ready()
     assert journal.made == [("ready_batches", (["b2"],)), ("ready_batches", (["b0"],))]
     assert woken[0] == ("urgent", 2)
+
+
+def test_a_bug_in_what_wakes_workers_does_not_end_the_thread_that_keeps_leases(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("worker.pipeline.recorder.AWAY", 0.0)
+    again, woken, clock = threading.Event(), [], itertools.count(NOW, RENEW_SECONDS)
+
+    def wake(_lane: object, batches: int) -> None:
+        woken.append(batches)
+        if len(woken) > 1:
+            again.set()
+        raise RuntimeError
+
+    recorder = Recorder(fake(record=Freed(1, 0)), lambda: next(clock))
+    recorder.wake = wake
+    with recorder.watch("b1", [0], [None], NOW):
+        assert again.wait(PATIENCE)

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+import redis
 
 from producers.topology import slot_of
+from producers.urls import Address
 from worker.state import servers
 from worker.state.redis import connect
 
@@ -49,3 +51,23 @@ def test_one_server_s_client_is_the_one_for_every_slot() -> None:
     with connect("redis+cluster://127.0.0.1:1") as client:
         assert servers.spread(client)
         assert servers.beside(client, "{b}") is not client
+
+
+def test_a_connection_on_which_nothing_can_be_sent_is_given_back() -> None:
+    class Broken:
+        def pack_commands(self, _commands: Any) -> list[bytes]:
+            return []
+
+        def send_packed_command(self, _packed: Any) -> None:
+            raise redis.ConnectionError
+
+    with connect("redis+cluster://127.0.0.1:1", retries=0) as client:
+        pool: Any = client.connection_pool.pool
+        lent, given_back = Broken(), list[Any]()
+        pool.finder.address = lambda _slot: Address("127.0.0.1", 1)
+        pool.lend, pool.release = lambda _slot: lent, given_back.append
+        pipe = client.pipeline(transaction=False)
+        pipe.get("a")
+        with pytest.raises(redis.ConnectionError):
+            pipe.execute()
+    assert given_back == [lent]
