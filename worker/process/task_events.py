@@ -46,6 +46,7 @@ class TaskEvents(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has n
     """
 
     requires = (Events,)
+    _flushes: Any = None
 
     def start(self, c: Any) -> None:
         dispatcher = c.event_dispatcher
@@ -59,8 +60,11 @@ class TaskEvents(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has n
 
     def stop(self, _: Any) -> None:
         _dispatchers.clear()
-        self._flushes.cancel()
-        self._flush()
+        # A consumer that lost the broker while it began is stopped too.
+        if self._flushes is not None:
+            self._flushes.cancel()
+            self._flushes = None
+            self._flush()
 
     def _flush(self, *args: Any, **kwargs: Any) -> None:
         with self._lock:

@@ -23,6 +23,8 @@ _CLUSTER_FAULTS: Final = {
 }
 #: What to do about a line that has these words.
 _REDIS_ADVICE: Final = (
+    ("NOREPLICAS", "it takes no writes until enough of its replicas follow: see min-replicas-to-write"),
+    ("MISCONF", "it takes no writes until it can write to its disk: see its log, and the room there"),
     ("max number of clients", "raise maxclients, or stop what else holds connections"),
     ("index is out of range", "this Redis has no database of that number, see the end of CARILLON_REDIS_URL"),
     ("CERTIFICATE_VERIFY_FAILED", "see ssl_ca_certs in CARILLON_REDIS_URL, and the host's name in it"),

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import redis
@@ -24,6 +25,8 @@ Error = redis.RedisError
 
 #: What stands for "Redis is away". A replica is read-only until it is the primary.
 Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
+#: How a server begins that takes no writes until its disk, its replicas or its primary are back.
+NO_WRITES: Final = ("MISCONF ", "NOREPLICAS ", "MASTERDOWN ")
 #: What stands for "Redis is away or full; the same call may work later".
 Unavailable = (*Away, redis.OutOfMemoryError)
 
@@ -46,7 +49,26 @@ def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | 
         return servers.connect(url, slot_key, asked, options, retries=retries)
     if asked is not None:
         return redis.Redis(connection_pool=_asking(url, asked, options))
-    return redis.Redis.from_url(url, **options)
+    client = redis.Redis.from_url(url, **options)
+    pool = client.connection_pool
+    pool.connection_class = _heeding(pool.connection_class)
+    return client
+
+
+@cache
+def _heeding(kind: type[Any]) -> type[Any]:
+    """The same kind of connection. A server that takes no writes for a while counts as away."""
+
+    class Heeding(kind):  # type: ignore[misc]  # which it is, the URL says
+        def read_response(self, *arguments: Any, **options: Any) -> Any:
+            try:
+                return super().read_response(*arguments, **options)
+            except redis.ResponseError as fault:
+                if str(fault).startswith(NO_WRITES):
+                    raise redis.ConnectionError(str(fault)) from fault
+                raise
+
+    return Heeding
 
 
 def _asking(url: str, asked: credentials.Credentials, options: dict[str, Any]) -> redis.ConnectionPool:

@@ -97,3 +97,7 @@ def test_flower_hears_nothing_of_work_that_found_nothing_or_of_a_worker_that_doe
     with shown("carillon.fan_out", {"lane": "urgent"}) as work:
         work.add("demo", None, {"jobs": 2})
     assert producer.sent == []
+
+
+def test_a_consumer_that_never_began_can_be_stopped() -> None:
+    TaskEvents(SimpleNamespace()).stop(SimpleNamespace())
