@@ -19,7 +19,7 @@ from worker.pipeline.rounds import Rounds
 from worker.process.background_thread import BackgroundThread
 from worker.process.partitions import PartitionRuntime
 from worker.process.runtime import Runtime
-from worker.process.spread import HANDED_OVER, Spread
+from worker.process.spread import HANDED_OVER, LOOK, Spread
 from worker.reports.faults import sentence
 from worker.state import redis
 from worker.state.leader_hint import LeaderHint
@@ -66,12 +66,14 @@ class Leaders(BackgroundThread):
         while not (partitions := self._known()):
             if self._stop.wait(_ATTEMPT):
                 return
+        self._spread.look()
         self._threads = [Leader(self._runtime, one, partial(self._wake, one.index), self._spread) for one in partitions]
         for one in self._threads:
             one.start()
         if self._stop.is_set():  # it was set before there were any
             self.stop()
-        self._stop.wait()
+        while not self._stop.wait(LOOK):
+            self._spread.look()
         for one in self._threads:
             one.join(_LAST)
 
@@ -132,7 +134,7 @@ class Leader(BackgroundThread):
     def _lead(self, lease: Lease) -> float:
         """Leads until it is stopped, hands over or fails; returns the seconds to wait until the next attempt."""
         runtime, of = self._runtime, self._of
-        if not self._spread.of(of.index).may_try or not lease.acquire():
+        if not self._spread.may_try(of) or not lease.acquire():
             return _ATTEMPT
         intake = Intake(
             *(of.partition, of.journal, runtime.apps),
@@ -156,8 +158,7 @@ class Leader(BackgroundThread):
         while not self._stop.is_set():
             lease.renew()
             rounds.step(wait=1.0)
-            if (place := self._spread.of(of.index)).hands_over:
-                self._spread.hands_over(of.index)
-                log.info("handing the intake over", extra={"to": place.choice, **self._about})
+            if (successor := self._spread.hand_over(of.index)) is not None:
+                log.info("handing the intake over", extra={"to": successor, **self._about})
                 return HANDED_OVER
         return 0.0
