@@ -32,8 +32,8 @@ from worker.process import ticker
 from worker.process.supervisor import Child
 from worker.reports.faults import MIGRATE
 
-#: Run until they are stopped, and wait for engines that are away.
-DAEMONS = {"up", "engines", "demo", "simulate", "worker", "beat", "flower", "dashboard", "outbox relay"}
+#: Run until they are stopped, and wait for engines that are away, or measure for a minute with engines of their own.
+DAEMONS = {"up", "engines", "demo", "simulate", "worker", "beat", "flower", "dashboard", "outbox relay", "bench"}
 #: Need nothing and nobody, or print what can be read.
 ALONE = {"version", "secret-key", "outbox sql", "dashboard-user", "metrics"}
 #: Know no app, or take one that there is none of: a dead letter's may be mistyped.
