@@ -11,7 +11,7 @@ a later message still tried it is read from the simulators' records, and everyth
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +27,8 @@ TRIED_AGAIN: Final = frozenset(
         *("UNAVAILABLE", "INTERNAL", "InternalFault"),
     )
 )
+#: Refusals that a wrong key, topic or project explains as well: the push is sent once more before its device is retired.
+CONFIRMED: Final = frozenset(("BadDeviceToken", "SENDER_ID_MISMATCH"))
 KINDS: Final[tuple[KindName, ...]] = ("apns", "fcm", "web")
 NO_SILENT_PUSH: Final = "no_silent_push"
 Pair = tuple[str, str]
@@ -72,6 +74,8 @@ class KindAccount:
     expected: int
     accepted: int
     tried_again: dict[str, int]
+    #: Refusals that were sent once more to be sure.
+    confirmed: int
     #: Pushes that devices of the kind cannot have, by reason.
     skipped: dict[str, int]
     retired: dict[str, int]
@@ -165,7 +169,7 @@ def draw_up(
         # What still waited when its message was edited was queued anew.
         *_counted(
             account,
-            found.counts,
+            found,
             pushed,
             jobs=working + len(tried) + len(withheld) + found.counts.get("dropped.edited", 0),
         ),
@@ -183,6 +187,8 @@ def _of_kind(
     must = {pair: device.nature for pair, device in must_all.items() if device.kind == kind}
     arrived = Counter((one.message, one.token) for one in requests if one.accepted)
     final = _refused_for_good(requests)
+    # A third time would be a duplicate again.
+    confirmed = Counter({pair: 1 for pair, n in _refused_for_good(requests, CONFIRMED).items() if n > 1})
     touched = {token for _, token in final}
     returned = {token for token, device in devices.items() if device.nature == "returned"}
     expected = [
@@ -202,14 +208,17 @@ def _of_kind(
         retired=dict(retired),
         kept=sum(found.devices[token].active for token in touched & returned),
         lost=sum(pair not in arrived for pair in expected) + len(never_tried),
-        duplicates=sum(n - 1 for n in arrived.values()) + sum(n - 1 for n in final.values()),
+        confirmed=sum(confirmed.values()),
+        duplicates=sum(n - 1 for n in arrived.values()) + sum(n - 1 for n in (final - confirmed).values()),
         unexpected=len((arrived.keys() | final.keys()) - must.keys()) + sum(must.get(p) in DEAF for p in arrived),
         wrong_content=_wrong_content(world, requests),
     )
 
 
-def _refused_for_good(requests: Sequence[Request]) -> Counter[Pair]:
-    return Counter((one.message, one.token) for one in requests if not one.accepted and one.reason not in TRIED_AGAIN)
+def _refused_for_good(requests: Sequence[Request], reasons: Collection[str] = ()) -> Counter[Pair]:
+    """How often each push was refused for good; with `reasons` for one of these."""
+    refused = (one for one in requests if not one.accepted and one.reason not in TRIED_AGAIN)
+    return Counter((one.message, one.token) for one in refused if not reasons or one.reason in reasons)
 
 
 def _outcomes(readings: Sequence[Reading], edits: Sequence[EditReading], tried: set[Pair]) -> tuple[Counter[str], int]:
@@ -231,16 +240,18 @@ def _outcomes(readings: Sequence[Reading], edits: Sequence[EditReading], tried: 
     return +skipped, pushed
 
 
-def _counted(account: Account, counts: Mapping[str, int], pushed: int, *, jobs: int) -> list[Check]:
+def _counted(account: Account, found: Found, pushed: int, *, jobs: int) -> list[Check]:
     """The journal's counts, which the workers made."""
-    total = account.total
+    total, counts = account.total, found.counts
+    unsure = sum(one.reason in CONFIRMED for one in found.requests if not one.accepted)
+    sure = sum(counts.get(f"{label}.{reason}", 0) for label in ("retired", "dropped") for reason in CONFIRMED)
     expected: dict[str, int] = {
         "messages": account.messages,
         "considered": account.considered,
         "pushed": pushed,
         "jobs": jobs,
         "accepted": total.accepted,
-        "retry": sum(total.tried_again.values()),
+        "retry": sum(total.tried_again.values()) + unsure - sure,
         f"dropped.{NO_SILENT_PUSH}": total.skipped.get(NO_SILENT_PUSH, 0),
     }
     expected |= {f"skipped.{reason}": n for reason, n in account.skipped.items()}

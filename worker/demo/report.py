@@ -90,6 +90,7 @@ def _kind_rows(kinds: list[KindAccount]) -> Iterator[_KindRow]:
     yield "pushes expected", [kind.expected for kind in kinds], ""
     yield "pushes accepted", [kind.accepted for kind in kinds], ""
     yield "  at a second try", [sum(kind.tried_again.values()) for kind in kinds], "429, 500 or 503"
+    yield "  refused twice", [kind.confirmed for kind in kinds], "to be sure that the token is dead"
     for reason in sorted({reason for kind in kinds for reason in kind.skipped}):
         yield f"  not: {reason}", [kind.skipped.get(reason, 0) for kind in kinds], ""
     yield "devices retired", [sum(kind.retired.values()) for kind in kinds], ""

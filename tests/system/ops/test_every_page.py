@@ -451,7 +451,7 @@ def is_webhook_s_answer(block: Block, world: World) -> None:
 
 
 def is_account_s_end(block: Block, world: World) -> None:
-    kinds = {kind: KindAccount(0, 0, 0, {}, {}, {}, 0, 0, 0, 0, 0) for kind in KINDS}
+    kinds = {kind: KindAccount(0, 0, 0, {}, 0, {}, {}, 0, 0, 0, 0, 0) for kind in KINDS}
     even = Account(0, 0, 0, {}, {}, 0, 0, 0, kinds, [Check("x", 1, 1)] * 29)
     traffic: Any = SimpleNamespace(lines=[])
     console = Console(file=io.StringIO(), width=80)

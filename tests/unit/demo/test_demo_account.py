@@ -210,3 +210,30 @@ def test_a_guarded_refusal_before_the_provider_has_proved_itself_may_keep_a_phon
         FOUND, devices=STATES | {"e1": DeviceState(True, None)}, counts=COUNTS | {"dropped.refused_unproven": 1}
     )
     assert draw(kept).balances
+
+
+def unsure(*reasons: str, counts: dict[str, int]) -> Account:
+    """Bob's dead device is refused for these by the first message, and not tried by the second."""
+    requests = [one for one in REQUESTS if one.token != "b2"]
+    requests += [request("m1", "b2", reason) for reason in reasons]
+    return draw(replace(FOUND, requests=requests, counts=COUNTS | {"jobs": 10} | counts))
+
+
+def test_a_refusal_that_a_wrong_key_explains_may_be_sent_once_more():
+    account = unsure(*["SENDER_ID_MISMATCH"] * 2, counts={"retry": 2, "retired.SENDER_ID_MISMATCH": 1})
+    assert account.balances, account.uneven
+    assert account.kinds["fcm"].confirmed == 1
+
+
+@pytest.mark.parametrize(
+    ("account", "duplicates", "names"),
+    [
+        (unsure(*["UNREGISTERED"] * 2, counts={"retired.UNREGISTERED": 1}), 1, []),
+        (unsure(*["SENDER_ID_MISMATCH"] * 3, counts={"retry": 3, "retired.SENDER_ID_MISMATCH": 1}), 1, []),
+        (unsure(*["SENDER_ID_MISMATCH"] * 2, counts={"retry": 1, "retired.SENDER_ID_MISMATCH": 1}), 0, ["retry"]),
+    ],
+    ids=["another refusal twice", "it a third time", "it without being counted"],
+)
+def test_no_other_refusal_is_sent_again(account, duplicates, names):
+    assert (account.total.duplicates, [check.name for check in account.uneven]) == (duplicates, names)
+    assert not account.balances
