@@ -3,7 +3,9 @@
 import pytest
 from redis.exceptions import ResponseError
 
+from producers import Publisher
 from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout, encoded, parsed, tags
+from tests.integration.pipeline.harness import message
 from worker.core.errors import UnfitError
 from worker.state import layout
 from worker.state.partition import Keyspace
@@ -42,6 +44,28 @@ def test_a_redis_that_was_used_with_one_partition_is_refused_in_words(redis: Red
     redis.set(key, 1)
     with pytest.raises(UnfitError, match=r"this Redis has one partition: .* `carillon partitions set 4`"):
         layout.agree(redis, 4)
+    assert not redis.exists(LAYOUT_KEY)
+
+
+def test_events_on_an_app_s_own_stream_are_of_one_partition_too(redis: Redis) -> None:
+    redis.xadd("carillon:events:acme", {"event": "{}"})
+    with pytest.raises(UnfitError, match="this Redis has one partition"):
+        layout.agree(redis, 4)
+    assert redis.keys() == [b"carillon:events:acme"]
+
+
+def test_an_event_that_comes_while_the_first_layout_is_written_is_of_one_partition(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(**_: object) -> list[bytes]:
+        with Publisher(redis_url) as publisher:
+            publisher.publish(message(id="e1"))
+        return []
+
+    monkeypatch.setattr(redis, "scan_iter", meanwhile)
+    with pytest.raises(UnfitError, match="this Redis has one partition"):
+        layout.agree(redis, 4)
+    assert redis.xlen("carillon:events") == 1
     assert not redis.exists(LAYOUT_KEY)
 
 
