@@ -36,6 +36,11 @@ class Valkey:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None while there is none."""
+        return None if self._process is None else self._process.pid
+
     def client(self) -> redis.Redis:
         """A client of this process, whatever its role is, that tries once."""
         return redis.Redis(port=self.port, protocol=2, socket_timeout=PATIENCE, retry=Retry(NoBackoff(), 0))
@@ -127,14 +132,15 @@ DOWN: int = 1000
 
 
 class Watched:
-    """A primary with a replica, and three Sentinels that know it as `bell`."""
+    """A primary with replicas, and three Sentinels that know it as `bell`. `down`: as of `DOWN`."""
 
-    def __init__(self, home: Path, stack: ExitStack, *options: str) -> None:
-        self.servers = [_begun(home / name, stack, *options) for name in ("first", "second")]
-        first, second = self.servers
-        second.ask("REPLICAOF", "127.0.0.1", first.port)
-        wait_until(lambda: second.ask("ROLE")[3] == b"connected", "the replica does not follow")
-        self.sentinels = [_begun_sentinel(home / f"sentinel-{n}", stack, first.port) for n in range(3)]
+    def __init__(self, home: Path, stack: ExitStack, *options: str, replicas: int = 1, down: int = DOWN) -> None:
+        self.servers = [_begun(home / f"server-{n}", stack, *options) for n in range(1 + replicas)]
+        first, *others = self.servers
+        for other in others:
+            other.ask("REPLICAOF", "127.0.0.1", first.port)
+            wait_until(partial(_follows, other), "a replica does not follow")
+        self.sentinels = [_begun_sentinel(home / f"sentinel-{n}", stack, first.port, down) for n in range(3)]
         hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
         self.url = f"redis+sentinel://{hosts}/0?service=bell"
         self.rest()
@@ -146,17 +152,18 @@ class Watched:
 
     def rest(self) -> None:
         """Waits until both run, one follows the other, and every Sentinel knows all of it."""
-        wait_until(self._at_rest, "Sentinels do not come to rest")
+        wait_until(self.at_rest, "Sentinels do not come to rest")
 
-    def _at_rest(self) -> bool:
+    def at_rest(self) -> bool:
+        """Whether all of that holds now; may raise redis.RedisError and LookupError."""
         primaries = {int(one.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "bell")[1]) for one in self.sentinels}
         known = [_pairs(one.ask("SENTINEL", "MASTER", "bell")) for one in self.sentinels]
         [port] = primaries if len(primaries) == 1 else [0]
         replicas = [one for one in self.servers if one.port != port]
         return (
-            all(one[b"num-slaves"] == b"1" and one[b"num-other-sentinels"] == b"2" for one in known)
+            all(int(one[b"num-slaves"]) == len(replicas) and one[b"num-other-sentinels"] == b"2" for one in known)
             and all(one[b"flags"] == b"master" for one in known)
-            and [one.ask("ROLE")[3] for one in replicas] == [b"connected"]
+            and all(one.ask("ROLE")[3] == b"connected" for one in replicas)
             and self.primary().role() == "master"
         )
 
@@ -165,6 +172,10 @@ class Watched:
         before = self.primary()
         self.sentinels[0].ask("SENTINEL", "FAILOVER", "bell", *how)
         wait_until(lambda: self.primary() is not before, "no failover")
+
+
+def _follows(replica: Valkey) -> bool:
+    return bool(replica.ask("ROLE")[3] == b"connected")
 
 
 def _pairs(answer: Any) -> dict[Any, Any]:
@@ -179,11 +190,11 @@ def _begun(home: Path, stack: ExitStack, *options: str) -> Valkey:
     return server
 
 
-def _begun_sentinel(home: Path, stack: ExitStack, port: int) -> Valkey:
+def _begun_sentinel(home: Path, stack: ExitStack, port: int, down: int) -> Valkey:
     home.mkdir(parents=True)
     lines = [
         f"sentinel monitor bell 127.0.0.1 {port} 2",
-        f"sentinel down-after-milliseconds bell {DOWN}",
+        f"sentinel down-after-milliseconds bell {down}",
         "sentinel failover-timeout bell 6000",
     ]
     server = Sentinel(home)
@@ -201,13 +212,16 @@ class Sentinel(Valkey):
 
 
 class Cluster:
-    """Three primaries, each with a replica, made without the command line tool. `options` are every node's."""
+    """Three primaries, each with a replica, made without the command line tool.
 
-    def __init__(self, home: Path, stack: ExitStack, *options: str, replicas: int = 1) -> None:
+    `options` are every node's, `down` as of `DOWN`.
+    """
+
+    def __init__(self, home: Path, stack: ExitStack, *options: str, replicas: int = 1, down: int = DOWN) -> None:
         self.nodes: list[Valkey] = []
         for n in range(3 * (1 + replicas)):
             bus = str(free_port())
-            mode = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", str(DOWN))
+            mode = ("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", str(down))
             self.nodes.append(_begun(home / f"node-{n}", stack, *mode, *options))
             self.nodes[-1].ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
             if n:
@@ -242,7 +256,7 @@ class Cluster:
 
     def rest(self) -> None:
         """Waits until all nodes answer, agree, and every replica follows."""
-        wait_until(self._at_rest, "the cluster does not come to rest")
+        wait_until(self.at_rest, "the cluster does not come to rest")
 
     def _owner_by(self, node: Valkey, slot: int) -> int:
         try:
@@ -251,7 +265,8 @@ class Cluster:
             return 0
         return next((int(server[1]) for first, last, server, *_ in slots if first <= slot <= last), 0)
 
-    def _at_rest(self) -> bool:
+    def at_rest(self) -> bool:
+        """Whether all of that holds now; may raise redis.RedisError and LookupError."""
         views = []
         for node in self.nodes:
             if _info(node)["cluster_state"] != "ok" or (node.role() == "slave" and node.ask("ROLE")[3] != b"connected"):

@@ -5,10 +5,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import get_args
 
 from tests.chaos import report
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, faults_of
 from tests.chaos.run import Options, run
+from tests.chaos.system import Engine
 from tests.chaos.verdict import judge
 
 
@@ -27,12 +29,21 @@ def main() -> int:
     parser.add_argument("--kill-every", type=float, default=2.5, help="seconds between two kills in a mix")
     parser.add_argument("--lasting", action="store_true", help="faults last as in a run of 600 seconds or more")
     parser.add_argument(
+        "--redis",
+        choices=get_args(Engine),
+        default="single",
+        help="one server, three primaries with a replica each, or a primary with two replicas and three Sentinels",
+    )
+    parser.add_argument("--partitions", type=int, default=1, help="each has an app of its own")
+    parser.add_argument(
         "--pooler", action="store_true", help="workers reach Postgres through PgBouncer, transaction mode"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--report", action="store_true", help="write the run into docs/reliability.md")
     parser.add_argument("--keep", action="store_true", help="leave the logs where they are")
     given = parser.parse_args()
+    if impossible := set(given.fault) - set(faults_of(given.redis)):
+        parser.error(f"not with --redis {given.redis}: {', '.join(sorted(impossible))}")
     options = Options(
         given.seconds,
         given.seed,
@@ -42,6 +53,8 @@ def main() -> int:
         kill_every=given.kill_every,
         lasting=given.lasting,
         pooler=given.pooler,
+        engine=given.redis,
+        partitions=given.partitions,
     )
     directory = Path(tempfile.mkdtemp(prefix="carillon-chaos-"))
     # The database runs as another user where we are root.

@@ -8,6 +8,9 @@
                   away and the outcome could not be written down
     unanswered    accepted again: the service had not answered the first, or its connection broke before the answer can have been
                   read, so nobody could know
+    lost in a failover   expected, never accepted, and its message was confirmed when its partition's primary was about to be
+                  replaced: replication is behind the answer, so the new primary need not have it
+    after a failover     accepted again: the outcome of the first was written to a primary that was replaced just then
     out of order  first accepted after a later message of the same channel was, on the same device
     wrong badge   a device whose last push carried another number than that of its messages
 
@@ -31,6 +34,10 @@ ANSWERED: Final = 0.05
 #: noticed yet still writes, and what lies unread in its socket.
 BROKEN: Final = 1.0
 LOST: Final = 0.5
+#: Seconds by which a replica may be behind its primary, on a busy machine.
+BEHIND: Final = 1.0
+#: Seconds from a row of the outbox to its confirmation.
+RELAYED: Final = 10.0
 #: Longest latency while a service is slow.
 SLOWLY: Final = 12.0
 
@@ -67,15 +74,32 @@ class Kill(NamedTuple):
 Span = tuple[float, float]
 
 
+class Failover(NamedTuple):
+    """Another server became the primary of a partition.
+
+    `last_at` is when the one before was last the only one, `over_at` when it was none any more for sure.
+    """
+
+    partition: int
+    last_at: float
+    over_at: float
+
+    def took(self, began: float, ended: float) -> bool:
+        """Whether what was confirmed between these moments may be known to the old primary alone."""
+        return began <= self.over_at and ended >= self.last_at - BEHIND
+
+
 @dataclass
 class Account:
     expected: int
     accepted: int
     lost: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    lost_in_failover: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     doubled: list[Repeat] = field(default_factory=list)
     unanswered: int = 0
+    after_failover: int = 0
     #: Kill (by its index) -> notifications that were sent again because of it.
     after_kill: Counter[int] = field(default_factory=Counter)
     #: Longest time from an arrival to the kill that had it sent again, seconds, without those in which Redis took nothing.
@@ -96,6 +120,10 @@ class Excuses:
     refused: Collection[str] = ()
     #: Connection -> when a request on it was left without an answer.
     broken: Mapping[Connection, Sequence[float]] = field(default_factory=dict)
+    #: Token -> failovers of its partition that may lose something.
+    failovers: Mapping[str, Sequence[Failover]] = field(default_factory=dict)
+    #: Notifications whose message was confirmed when such a failover took place.
+    at_risk: Collection[str] = ()
 
 
 class Place(NamedTuple):
@@ -152,6 +180,11 @@ def wrong_badges(
     }
 
 
+def planned(failover: Failover, spells: Iterable[tuple[str, float, float]]) -> bool:
+    """Whether it took place in one of these (fault, beginning, end)."""
+    return any(began <= failover.over_at and failover.last_at <= ended for _, began, ended in spells)
+
+
 def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Excuses) -> Account:
     """`expected` is the token by id."""
     seen: defaultdict[str, list[Accepted]] = defaultdict(list)
@@ -161,8 +194,9 @@ def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Ex
         seen[one.id].append(one)
     account = Account(len(expected), total)
     missing = [id for id in expected if id not in seen]
-    account.lost = [id for id in missing if id not in excuses.refused]
-    account.given_up = [id for id in missing if id in excuses.refused]
+    account.lost_in_failover = [id for id in missing if id in excuses.at_risk]
+    account.lost = [id for id in missing if id not in excuses.refused and id not in excuses.at_risk]
+    account.given_up = [id for id in missing if id in excuses.refused and id not in excuses.at_risk]
     for id, arrivals in seen.items():
         if expected.get(id) != arrivals[0].token:
             account.unexpected.append(id)
@@ -190,6 +224,8 @@ def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses
     elif took_long:
         # Where an answer takes as long as we wait for one, the two may cross on the way.
         account.unanswered += 1
+    elif any(one.took(first.at, min(known_by, again.at)) for one in excuses.failovers.get(first.token, ())):
+        account.after_failover += 1
     else:
         account.doubled.append(Repeat(first.id, first.at, again.at))
 

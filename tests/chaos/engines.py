@@ -26,6 +26,13 @@ class Hands:
     def __init__(self, data_dir: Path, urls: Urls) -> None:
         self._home, self.urls = Home.at(data_dir), urls
 
+    def pids(self) -> dict[str, int]:
+        """Of Redis' processes, by a name."""
+        try:
+            return {"valkey": self.pid("valkey")}
+        except FileNotFoundError:  # it is being started again
+            return {}
+
     def pid(self, engine: Name) -> int:
         return int((self._home.pids / engine).read_text().split()[0])
 
@@ -59,8 +66,8 @@ class Hands:
             self._insist_on_maxmemory(0)
 
     @contextmanager
-    def limited(self, spare: int) -> Iterator[int]:
-        """Redis may take so many octets more than it has; gives the limit."""
+    def limited(self, spare: int, app: str) -> Iterator[int]:
+        """Redis, where it has this app, may take so many octets more than it has; gives the limit."""
         with redis.Redis.from_url(self.urls.redis, socket_timeout=5) as client:
             limit = int(client.info("memory")["used_memory"]) + spare
         self._insist_on_maxmemory(limit)
@@ -69,8 +76,8 @@ class Hands:
         finally:
             self._insist_on_maxmemory(0)
 
-    def used(self) -> int:
-        """Octets that Redis uses."""
+    def used(self, app: str) -> int:
+        """Octets that Redis uses where it has this app."""
         with redis.Redis.from_url(self.urls.redis, socket_timeout=5) as client:
             return int(client.info("memory")["used_memory"])
 

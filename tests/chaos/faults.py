@@ -9,18 +9,19 @@ from typing import Final, NamedTuple
 
 import redis
 from msgspec.json import encode
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from producers.events import FIELD, STREAM
+from producers.events import FIELD
 from tests.chaos.crew import COMMANDS, WORKERS
 from tests.chaos.others import BLACK_HOLES, NOISY, SILENT, USERS, junk
 from tests.chaos.services import KINDS, OAUTH_AWAY, RULES, Service, kind_of
-from tests.chaos.system import System
+from tests.chaos.several import Clustered, Several
+from tests.chaos.system import Engine, System
+from tests.chaos.world import Said
 from worker.core.outcome import IN_A_ROW
 from worker.embedded.valkey import LARGEST_VALUE
 from worker.simulator import Script
 from worker.simulator.faults import Close
+from worker.state.redis import connect
 
 #: Documents of which nothing can be made: no JSON, no event, an event of nobody's, one with a field too many, none at all.
 POISON: Final = (
@@ -71,24 +72,40 @@ def _redis_killed(system: System, _seconds: float) -> AbstractContextManager[obj
     return nullcontext()
 
 
+def _several(system: System) -> Several:
+    assert isinstance(system.hands, Several)
+    return system.hands
+
+
+def _failover(system: System, _seconds: float) -> AbstractContextManager[object]:
+    _several(system).fail_over()
+    return nullcontext()
+
+
+def _slot_moved(system: System, _seconds: float) -> AbstractContextManager[object]:
+    assert isinstance(system.hands, Clustered)
+    system.hands.move_slot()
+    return nullcontext()
+
+
 def _postgres_killed(system: System, _seconds: float) -> AbstractContextManager[object]:
     system.hands.kill("postgres")
     return nullcontext()
 
 
 def _poison(system: System, _seconds: float) -> AbstractContextManager[object]:
-    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=20) as client:
+    with connect(system.hands.urls.redis, timeout=20) as client:
         for document in POISON:
-            _insist(client, document)
+            _insist(client, system.inlet(), document)
             system.poisoned += 1
     return nullcontext()
 
 
-def _insist(client: redis.Redis, document: bytes) -> None:
+def _insist(client: redis.Redis, stream: str, document: bytes) -> None:
     ends = time.monotonic() + _PATIENCE
     while True:
         try:
-            client.xadd(STREAM, {FIELD: document})
+            client.xadd(stream, {FIELD: document})
             return
         except redis.RedisError:
             if time.monotonic() > ends:
@@ -119,16 +136,16 @@ MISTAKES: Final = {
 def _refused(name: str, system: System, _seconds: float) -> Iterator[None]:
     """A mistake that meets few notifications looks like devices that are gone, so it lasts until it meets more, or none."""
     service, (reason, way) = _service(name, system), MISTAKES[name]
-    before, world = service.met(reason), system.world
+    before, world, apps = service.met(reason), system.world, len(system.world.apps)
     with service.under(name):
-        system.traffic.blast([world.say("direct") for _ in range(60)] if way is None else [world.say_to(way)])
+        system.traffic.blast([world.say("direct") for _ in range(60 * apps)] if way is None else world.say_to(way))
         yield
         # What a provider that is stopped for another reason meets are probes.
         ends = time.monotonic() + (8.0 if way is None else 20.0)
-        while 0 < service.met(reason) - before < 2 * IN_A_ROW and time.monotonic() < ends:
+        while 0 < service.met(reason) - before < 2 * IN_A_ROW * apps and time.monotonic() < ends:
             time.sleep(1.0)
             if way is not None:
-                system.traffic.blast([world.say_to(way)])
+                system.traffic.blast(world.say_to(way))
 
 
 #: Faults of one way, and the way to which a message goes then: something has to be on its way there.
@@ -143,7 +160,7 @@ _MET_BY: Final = {
 
 def _met(name: str, system: System, _seconds: float) -> AbstractContextManager[object]:
     under = _service(name, system).under(name)
-    system.traffic.blast([system.world.say_to(_MET_BY[name])])
+    system.traffic.blast(system.world.say_to(_MET_BY[name]))
     return under
 
 
@@ -185,10 +202,12 @@ def _burst_amid_429(system: System, seconds: float) -> AbstractContextManager[ob
 
 def _blast_amid_429(system: System, seconds: float) -> AbstractContextManager[object]:
     """As many notifications as a burst has messages, each message to everybody with a device at APNs."""
-    under, messages, left = _rules("apns_random_429", system, seconds), [], max(300, system.burst // 5)
+    under, left = _rules("apns_random_429", system, seconds), max(300, system.burst // 5)
+    messages: list[Said] = []
     while left > 0:
-        messages.append(system.world.say_to("apns"))
-        left -= len(messages[-1].notified)
+        said = system.world.say_to("apns")
+        messages += said
+        left -= sum(len(one.notified) for one in said)
     system.traffic.blast(messages)
     return under
 
@@ -217,14 +236,14 @@ def _at_full_speed(system: System) -> None:
 
 def _huge(system: System, _seconds: float) -> AbstractContextManager[object]:
     """Entries that are too large for an event, up to the largest that the engine takes, and one that it refuses."""
-    largest = 2_000 * system.burst
-    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=30, retry=Retry(NoBackoff(), 0)) as client:
+    largest, stream = 2_000 * system.burst, system.inlet()
+    with connect(system.hands.urls.redis, timeout=30, retries=0) as client:
         for octets in (2_000_000, min(largest, LARGEST_VALUE - 1_000)):
-            _insist(client, junk(octets))
+            _insist(client, stream, junk(octets))
             system.poisoned += 1
         if largest > LARGEST_VALUE:
             with suppress(redis.RedisError):
-                client.xadd(STREAM, {FIELD: junk(largest)})
+                client.xadd(stream, {FIELD: junk(largest)})
                 system.poisoned += 1
     return nullcontext()
 
@@ -251,10 +270,11 @@ def _no_answer(apps: Sequence[str], system: System, _seconds: float) -> Abstract
 
 def _id_jump(system: System, _seconds: float) -> AbstractContextManager[object]:
     """What a clock that was an hour ahead for a moment leaves behind: every later id has its millisecond."""
-    with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=20) as client:
-        last = str(client.xinfo_stream(STREAM)["last-generated-id"].decode())
+    stream = system.inlet()
+    with connect(system.hands.urls.redis, timeout=20) as client:
+        last = str(client.xinfo_stream(stream)["last-generated-id"].decode())
         milliseconds = int(last.partition("-")[0]) + 3_600_000
-        client.xadd(STREAM, {FIELD: POISON[1]}, id=f"{milliseconds}-{(1 << 20) - 3}")
+        client.xadd(stream, {FIELD: POISON[1]}, id=f"{milliseconds}-{(1 << 20) - 3}")
         system.poisoned += 1
     return nullcontext()
 
@@ -262,17 +282,18 @@ def _id_jump(system: System, _seconds: float) -> AbstractContextManager[object]:
 @contextmanager
 def _filled(system: System, _seconds: float) -> Iterator[None]:
     """Producers that look at nothing fill Redis; it has to come down by itself before it is given more."""
-    with system.hands.limited(8_000_000) as limit:
-        with redis.Redis.from_url(system.hands.urls.redis, socket_timeout=20) as client:
+    stream = system.layout.stream(NOISY)
+    with system.hands.limited(8_000_000, NOISY) as limit:
+        with connect(system.hands.urls.redis, timeout=20) as client:
             for number in range(200_000):
                 try:
-                    client.xadd(STREAM, {FIELD: _noisy(number)})
+                    client.xadd(stream, {FIELD: _noisy(number)})
                 except redis.OutOfMemoryError:
                     break
         ends = time.monotonic() + _PATIENCE
-        while system.hands.used() > limit * 0.8 and time.monotonic() < ends:
+        while system.hands.used(NOISY) > limit * 0.8 and time.monotonic() < ends:
             time.sleep(0.2)
-        system.stayed_full += system.hands.used() > limit * 0.8
+        system.stayed_full += system.hands.used(NOISY) > limit * 0.8
         yield
 
 
@@ -315,6 +336,9 @@ FAULTS: Final[dict[str, Fault]] = {
     "redis_killed": Fault(_redis_killed, 0),
     "redis_paused": Fault(lambda system, _: system.hands.paused("valkey"), 30, 5),
     "redis_full": Fault(lambda system, _: system.hands.full(), 15, 4),
+    "redis_primary_killed": Fault(lambda system, _: _several(system).primary_killed(), 15, 3),
+    "redis_failover": Fault(_failover, 0),
+    "redis_slot_moved": Fault(_slot_moved, 0),
     "postgres_killed": Fault(_postgres_killed, 0),
     "postgres_paused": Fault(lambda system, _: system.hands.paused("postgres"), 30, 5),
     "postgres_out_of_connections": Fault(lambda system, _: system.hands.no_connections(), 15, 4),
@@ -344,8 +368,21 @@ FAULTS: Final[dict[str, Fault]] = {
     "burst": Fault(_burst, 0),
     "blast": Fault(_blast, 0),
 }
+#: What only some engines can be done to.
+ENGINES: Final[dict[str, tuple[Engine, ...]]] = {
+    "redis_primary_killed": ("cluster", "sentinel"),
+    "redis_failover": ("cluster", "sentinel"),
+    "redis_slot_moved": ("cluster",),
+}
+#: Failovers by which nothing may be lost, and moves of slots.
+PLANNED: Final = ("redis_failover", "redis_slot_moved")
 #: These take the machine for themselves, so that others would measure nothing.
 ALONE_ONLY: Final = ("burst", "blast", "burst_amid_429", "blast_amid_429", "import", "noisy_app", "wide_attributes")
 #: Another app's load, during which this one's messages are looked at.
 BY_OTHERS: Final = ("import", "noisy_app", "wide_attributes", "huge_entry", "silent_webhooks", "black_holes")
 KILLS: Final = ("kill_worker", "kill_beat", "kill_relay")
+
+
+def faults_of(engine: Engine) -> list[str]:
+    """The faults that can befall it."""
+    return [name for name in FAULTS if engine in ENGINES.get(name, (engine,))]

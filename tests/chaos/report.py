@@ -18,6 +18,8 @@ def as_json(found: Found, verdict: Verdict) -> str:
         {
             "seed": options.seed,
             "seconds": options.seconds,
+            "redis": options.engine,
+            "partitions": options.partitions,
             "good": verdict.good,
             "bars": [bar._asdict() for bar in verdict.bars],
             "faults": {name: {"times": n, "consumed_again": again} for name, n, again in verdict.faults},
@@ -30,14 +32,22 @@ def as_json(found: Found, verdict: Verdict) -> str:
 
 
 def as_text(found: Found, verdict: Verdict) -> str:
+    word = "good" if verdict.good else "NOT GOOD"
     lines = [
-        f"seed {found.options.seed}, {found.options.seconds:.0f} s of faults, {'good' if verdict.good else 'NOT GOOD'}",
+        f"seed {found.options.seed}, {found.options.seconds:.0f} s of faults, {_engine(found)}, {word}",
         "",
     ]
     lines += [f"  {_word(bar):<10}  {bar.name:<34} {bar.found:>14}   wanted {bar.wanted}" for bar in verdict.bars]
     lines += ["", found.machine, *(f"  {name:<34} {_plain(value)}" for name, value in verdict.figures.items())]
     lines += ["", *(f"  {name:<34} {n:>4} times  {_again(again)}" for name, n, again in verdict.faults)]
     return "\n".join(lines)
+
+
+def _engine(found: Found) -> str:
+    """How Redis was run."""
+    partitions, engine = found.options.partitions, found.options.engine
+    servers = {"single": "one server", "cluster": "a cluster", "sentinel": "Sentinels"}[engine]
+    return f"{servers}, {partitions} partition{'s' if partitions > 1 else ''}"
 
 
 def write(found: Found, verdict: Verdict, document: Path = DOCUMENT) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import psutil
 import psycopg
@@ -16,16 +16,18 @@ import redis
 
 from producers import PublishError
 from producers.events import MemberAdded, MessageNew
+from producers.partitions import Layout
 from tests.chaos import account, schedule, shared
-from tests.chaos.account import Account, Excuses, Kill, Passed, Place
+from tests.chaos.account import Account, Excuses, Failover, Kill, Passed, Place
 from tests.chaos.crew import WORKERS
-from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS
+from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS, PLANNED, faults_of
 from tests.chaos.services import kind_of
-from tests.chaos.system import System, await_true, running
+from tests.chaos.system import Engine, System, await_true, running
 from tests.chaos.traffic import Sent
 from tests.chaos.watch import Sample, Watch, of_event
-from tests.chaos.world import APP, KIND_OF_WAY, STEADY, World
+from tests.chaos.world import KIND_OF_WAY, STEADY, Said, World
 from worker.core.backoff import LONGEST_DELAY
+from worker.core.batch import Lane
 from worker.core.notification import apns_ids
 from worker.reports.invariants import check_invariants
 from worker.state.partition import Keyspace
@@ -44,6 +46,13 @@ BUSY: Final = 3000
 RETURNS: Final = 3.0
 #: Seconds that a single fault is watched after its end at most.
 AFTER: Final = 60.0
+#: What stands ready: messages and batches, of both lanes.
+_LINES: Final[tuple[tuple[Literal["e", "b"], Lane], ...]] = (
+    ("e", "urgent"),
+    ("e", "bulk"),
+    ("b", "urgent"),
+    ("b", "bulk"),
+)
 #: Kinds of services whose faults follow one another in a mix; None: what befalls us.
 _TRACKS: Final = ((None,), ("apns",), ("fcm", "web"))
 
@@ -75,6 +84,13 @@ class Options:
     pooler: bool = False
     #: Faults that a mix leaves out.
     without: tuple[str, ...] = ()
+    engine: Engine = "single"
+    partitions: int = 1
+
+    @property
+    def possible(self) -> list[str]:
+        """The faults of this engine."""
+        return [name for name in faults_of(self.engine) if name not in self.without]
 
     @property
     def short(self) -> bool:
@@ -150,6 +166,12 @@ class Found:
     violations: list[str]
     #: Shared counters that do not say what the ledger says.
     miscounted: list[str]
+    #: Failovers of partitions, how many of these were not planned, and messages confirmed when such a one took place.
+    failovers: list[Failover]
+    unplanned: int
+    at_risk: int
+    #: Messages that were confirmed and are not in Postgres.
+    unrecorded: int
     #: The machine and what else it had to do.
     machine: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -157,13 +179,23 @@ class Found:
 
 def run(options: Options, directory: Path) -> Found:
     """Raises TimeoutError where the system does not even come up."""
-    chosen = options.faults or tuple(FAULTS)
+    chosen = options.faults or options.possible
     blast = options.many if "blast" in chosen else 0
     with running(
-        directory, seed=options.seed, rate=options.rate, blast=blast, burst=options.many, pooler=options.pooler
+        directory,
+        seed=options.seed,
+        rate=options.rate,
+        blast=blast,
+        burst=options.many,
+        pooler=options.pooler,
+        engine=options.engine,
+        partitions=options.partitions,
     ) as system:
-        engines = {"valkey": system.hands.pid("valkey"), "simulator": system.simulator.pid}
-        watch = Watch(system.simulator.controls, system.crew, engines)
+        watch = Watch(
+            system.simulator.controls,
+            system.crew,
+            lambda: system.hands.pids() | {"simulator": system.simulator.pid},
+        )
         watch.start()
         storm = _Storm(system, options)
         time.sleep(LONG_CALM if options.alone_first else CALM)
@@ -178,7 +210,9 @@ def run(options: Options, directory: Path) -> Found:
             for fault in ALONE_ONLY if options.alone_first else ("blast", "burst"):
                 storm.alone(fault)
             if options.alone_first:
-                for fault in schedule.alone(options.seed, [name for name in FAULTS if name not in ALONE_ONLY]):
+                for fault in schedule.alone(
+                    options.seed, [name for name in options.possible if name not in ALONE_ONLY]
+                ):
                     storm.alone(fault)
             storm.mix(max(60.0 if options.alone_first else 30.0, ends - time.monotonic()))
             storm.watch_return()
@@ -230,8 +264,8 @@ class _Storm:
 
     def mix(self, seconds: float) -> None:
         """What befalls us, what befalls APNs and what befalls the others, each one after another, and kills whenever."""
-        left_out = (*ALONE_ONLY, *KILLS, *self._options.without)
-        lasting = {name: self._seconds(name) for name in FAULTS if name not in left_out}
+        left_out = (*ALONE_ONLY, *KILLS)
+        lasting = {name: self._seconds(name) for name in self._options.possible if name not in left_out}
         tracks = [{name: lasting[name] for name in lasting if kind_of(name) in kinds} for kinds in _TRACKS]
         began = time.monotonic()
         at_work = []
@@ -255,10 +289,10 @@ class _Storm:
 
     def _quiet(self) -> bool:
         """Only what the steady traffic makes is on its way."""
-        journal = self._system.journal
-        waiting = journal.ready("e", "urgent") + journal.ready("e", "bulk") + journal.ready("b", "urgent")
-        waiting += journal.ready("b", "bulk")
-        return not self._system.traffic.unconfirmed and max(waiting, journal.backlog()[0]) < 3 * self._options.rate
+        journals = self._system.journals
+        waiting = sum(journal.ready(kind, lane) for journal in journals for kind, lane in _LINES)
+        stands = sum(journal.backlog()[0] for journal in journals)
+        return not self._system.traffic.unconfirmed and max(waiting, stands) < 3 * self._options.rate
 
 
 def _await_idle(system: System, seconds: float) -> float | None:
@@ -278,17 +312,20 @@ def _await_idle(system: System, seconds: float) -> float | None:
 
 
 def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_after: float | None) -> Found:
+    world = system.world
     with psycopg.connect(system.postgres_url) as db:
         devices = db.execute(
-            "SELECT token, id, active, doubted_at IS NOT NULL FROM carillon.devices WHERE app = %s", (APP,)
+            "SELECT token, id, active, doubted_at IS NOT NULL FROM carillon.devices WHERE app = ANY(%s)",
+            (system.world.apps,),
         ).fetchall()
         letters = db.execute("SELECT count(*) FROM carillon.dead_letters").fetchone()
         with connect(system.hands.urls.redis) as client:
             violations = [] if idle_after is None else check_invariants(Keyspace(client), db)
         with suppress(TimeoutError):
-            await_true(lambda: not system.journal.accounts(1), 10.0, "a ledger that has everything")
+            await_true(
+                lambda: not any(one.accounts(1) for one in system.journals), 10.0, "a ledger that has everything"
+            )
         miscounted = shared.differences(db)
-    world = system.world
     ids = {device_token: id for device_token, id, *_ in devices}
     sent = list(system.traffic.sent)
     expected, message_of = _expected(sent, world, ids)
@@ -300,10 +337,23 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     of_workers = [kill for kill in kills if kill.name in WORKERS]
     broken = {connection: sorted(times) for connection, times in watch.unanswered.items()}
     away = [(began, ended + RETURNS) for fault, began, ended in sorted(storm.windows) if fault.startswith("redis_")]
+    # Of a planned failover nothing is excused: no server gives way before another one has everything.
+    planned = [window for window in storm.windows if window.fault in PLANNED]
+    failovers = [one for one in system.failovers if not account.planned(one, planned)]
+    away = sorted([*away, *((one.last_at, one.over_at + RETURNS) for one in system.failovers)])
+    at_risk = _at_risk(sent, system.layout, failovers)
+    risked = {id for id, index in message_of.items() if index in at_risk}
+    of_apps = {
+        app: [one for one in failovers if one.partition == system.layout.partition_of(app)] for app in world.apps
+    }
     slow = {kind: service.slow for kind, service in system.services.items()}
-    excuses = Excuses(of_workers, slow, sorted(away), watch.refused, broken)
+    excuses = Excuses(
+        *(of_workers, slow, sorted(away), watch.refused, broken),
+        failovers={one.token: of_apps[world.app_of(user)] for user, one in world.devices.items()},
+        at_risk=risked,
+    )
     judged = account.judge(expected, watch.accepted, excuses)
-    counts = system.journal.counts(APP)
+    counts = dict(system.counts())
     visited = _visited(sent, world, message_of, expected)
     # Whoever has left is not notified of what waits for longer than a moment: the system says of how many it thought so.
     left = sorted(visited.intersection(judged.lost))[: counts.get("dropped.left", 0)]
@@ -317,13 +367,13 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         )
         for kind in system.services
     }
-    strangers = set(judged.unexpected)
     retired = {device_token for device_token, _, active, _ in devices if not active}
     unconfirmed = {device_token for device_token, _, active, unconfirmed in devices if active and unconfirmed}
     notified = {world.devices[user].token for one in sent for user in one.said.notified}
     dead = {token for tokens in world.dead.values() for token in tokens}
-    # A device that a service refused by mistake, or whose user had left, got one message less than it counts.
-    but = {expected[id] for id in (*judged.given_up, *left)}
+    # A device that a service refused by mistake, or whose user had left, got one message less than it counts; and what was
+    # confirmed by a primary that was replaced may count or not.
+    but = {expected[id] for id in (*judged.given_up, *left, *risked)}
     return Found(
         options=options,
         account=judged,
@@ -333,7 +383,8 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         out_of_order=account.out_of_order(_places(system, sent, message_of), watch.accepted),
         overtaken=counts.get("overtaken", 0),
         wrong_badges=account.wrong_badges(expected, watch.accepted, but),
-        wrong_place=len(visited.intersection(judged.lost)) + len(_visitors(sent, world, ids) & strangers),
+        wrong_place=len(visited.intersection(judged.lost))
+        + len(_visitors(sent, world, ids).intersection(judged.unexpected)),
         left=len(left),
         stayed_full=system.stayed_full,
         violations=violations,
@@ -360,6 +411,10 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         not_inflicted=dict(storm.not_inflicted),
         republished=system.traffic.repeated,
         idle_after=idle_after,
+        failovers=system.failovers,
+        unplanned=len(failovers),
+        at_risk=len(at_risk),
+        unrecorded=_unrecorded(system, sent),
         machine=_machine(watch.slowness),
         counts=counts,
     )
@@ -370,7 +425,7 @@ def _expected(sent: Sequence[Sent], world: World, ids: dict[str, int]) -> tuple[
     expected: dict[str, str] = {}
     message_of: dict[str, int] = {}
     for index, one in enumerate(sent):
-        id_of = _ids(one.said.event.id, world, ids)
+        id_of = _ids(one.said, world, ids)
         for user in one.said.notified:
             device = world.devices[user]
             if not world.is_dead(device.token):
@@ -379,9 +434,29 @@ def _expected(sent: Sequence[Sent], world: World, ids: dict[str, int]) -> tuple[
     return expected, message_of
 
 
-def _ids(event: str, world: World, ids: dict[str, int]) -> Callable[[str], str]:
+def _at_risk(sent: Sequence[Sent], layout: Layout, failovers: Sequence[Failover]) -> set[int]:
+    """Which of these a failover of their partition may have lost."""
+    return {
+        index
+        for index, one in enumerate(sent)
+        if any(
+            failover.partition == layout.partition_of(one.said.channel.app)
+            and failover.took(one.at, one.confirmed_at + (account.RELAYED if one.through_outbox else 0.0))
+            for failover in failovers
+        )
+    }
+
+
+def _unrecorded(system: System, sent: Sequence[Sent]) -> int:
+    with psycopg.connect(system.postgres_url) as db:
+        recorded = {event for (event,) in db.execute("SELECT event_id FROM carillon.messages")}
+    return sum(isinstance(one.said.event, MessageNew) and one.said.event.id not in recorded for one in sent)
+
+
+def _ids(said: Said, world: World, ids: dict[str, int]) -> Callable[[str], str]:
     """The ids of a message's notifications, by user, as `watch` reads them of requests."""
-    of_device = apns_ids(event, APP)
+    event = said.event.id
+    of_device = apns_ids(event, said.channel.app)
 
     def id_of(user: str) -> str:
         device = world.devices[user]
@@ -394,7 +469,7 @@ def _ids(event: str, world: World, ids: dict[str, int]) -> Callable[[str], str]:
 def _places(system: System, sent: Sequence[Sent], message_of: dict[str, int]) -> dict[str, Place]:
     """Where the message of each notification stands in the stream."""
     with psycopg.connect(system.postgres_url) as db:
-        rows = db.execute("SELECT event_id, position FROM carillon.messages WHERE app = %s", (APP,))
+        rows = db.execute("SELECT event_id, position FROM carillon.messages WHERE app = ANY(%s)", (system.world.apps,))
         places: dict[str, int] = {event: place for event, place in rows}  # noqa: C416 - dict() loses the types
     return {
         id: Place(said.channel.id, places[said.event.id])
@@ -424,7 +499,7 @@ def _visitors(sent: Sequence[Sent], world: World, ids: dict[str, int]) -> set[st
             user = one.said.event.users[0]
             for near in sent[max(0, index - 1) : index + 4]:
                 if user not in near.said.notified and isinstance(near.said.event, MessageNew):
-                    found.add(_ids(near.said.event.id, world, ids)(user))
+                    found.add(_ids(near.said, world, ids)(user))
     return found
 
 

@@ -2,38 +2,46 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, Literal
 
 import psycopg
 from cryptography.fernet import Fernet
 
-from tests.chaos import hostile
+from producers.partitions import Layout
+from tests.chaos import hostile, several
+from tests.chaos.account import Failover
 from tests.chaos.crew import WORKERS, Crew
 from tests.chaos.engines import Hands
 from tests.chaos.hostile import Hostile, Trap, trap
 from tests.chaos.others import Others, black_hole, set_up, silent_host
 from tests.chaos.providers import new_credentials, providers_at, simulators, subscribing
 from tests.chaos.services import Service
+from tests.chaos.several import Owners, Several
 from tests.chaos.traffic import Traffic
-from tests.chaos.world import APP, ONLINE_DELAY, World
+from tests.chaos.world import ONLINE_DELAY, World, apps_of
 from tests.programs import pgbouncer
 from worker.core.attention import Attention
-from worker.core.model import AppSettings
+from worker.core.model import AppSettings, Provider
 from worker.database.migrate import migrate
 from worker.database.postgres import open_pool
 from worker.database.registry import Registry
-from worker.embedded import Engines
+from worker.embedded import Engines, Urls
 from worker.providers import kinds
 from worker.simulator import Answer, SimulatorProcess
+from worker.state import layout
 from worker.state.deferred import DeferredDevices
 from worker.state.journal import Journal
-from worker.state.partition import untagged
+from worker.state.partition import Keyspace
 from worker.state.redis import connect
+
+#: How Redis is run.
+Engine = Literal["single", "cluster", "sentinel"]
 
 #: Seconds for everybody to come up and for the world to be known.
 START: Final = 120.0
@@ -55,8 +63,12 @@ class System:
     others: Others
     hostile: Hostile
     trap: Trap
-    journal: Journal
-    deferred: DeferredDevices
+    #: Of each partition.
+    journals: Sequence[Journal]
+    deferred: Sequence[DeferredDevices]
+    layout: Layout
+    #: Notes failovers; None: there is one server.
+    owners: Owners | None
     random: Random
     #: What `burst` publishes at once.
     burst: int
@@ -71,32 +83,61 @@ class System:
     def postgres_url(self) -> str:
         return self.hands.urls.postgres
 
+    def inlet(self) -> str:
+        """The stream of any of the partitions."""
+        return self.layout.stream(self.random.choice(self.world.apps))
+
+    def counts(self) -> Counter[str]:
+        """Totals of the world's apps, by counter."""
+        total: Counter[str] = Counter()
+        for app in self.world.apps:
+            total.update(self.journals[self.layout.partition_of(app)].counts(app))
+        return total
+
+    @property
+    def failovers(self) -> list[Failover]:
+        return [] if self.owners is None else self.owners.failovers
+
     def idle(self) -> bool:
         """Nothing is on its way any more."""
         with psycopg.connect(self.postgres_url, connect_timeout=5) as db:
             row = db.execute("SELECT count(*) FROM carillon.outbox").fetchone()
-        idle = self.journal.backlog() == (0, 0) and not self.deferred.waiting()
+        idle = all(one.backlog() == (0, 0) for one in self.journals) and not any(one.waiting() for one in self.deferred)
         return not self.traffic.unconfirmed and row == (0,) and idle
 
 
-SETTINGS: Final = AppSettings(
-    APP,
-    member_cap=None,
-    registration_rate=None,
-    attention=Attention(online_delay=ONLINE_DELAY, present="active", sound_every=15),
-)
+def settings_of(app: str) -> AppSettings:
+    return AppSettings(
+        app,
+        member_cap=None,
+        registration_rate=None,
+        attention=Attention(online_delay=ONLINE_DELAY, present="active", sound_every=15),
+    )
 
 
 @contextmanager
 def running(
-    directory: Path, *, seed: int, rate: float, blast: int, burst: int, pooler: bool = False
+    directory: Path,
+    *,
+    seed: int,
+    rate: float,
+    blast: int,
+    burst: int,
+    pooler: bool = False,
+    engine: Engine = "single",
+    partitions: int = 1,
 ) -> Iterator[System]:
-    """Everything is up inside the block, and nothing after it. With `pooler` every worker reaches Postgres through PgBouncer."""
+    """Everything is up inside the block, and nothing after it. With `pooler` every worker reaches Postgres through PgBouncer.
+
+    On several servers the embedded Valkey is the broker of a cluster, and idle where there are Sentinels.
+    """
     random = Random(seed)
     with ExitStack() as stack:
         engines = Engines(directory / "engines")
         stack.callback(engines.stop)
-        urls = engines.start()
+        embedded = engines.start()
+        hands = stack.enter_context(_hands(engine, partitions, directory, embedded, seed))
+        urls = hands.urls
         migrate(urls.postgres)
         credentials, secret = new_credentials(), Fernet.generate_key().decode()
         simulator = stack.enter_context(simulators(credentials, seed))
@@ -104,38 +145,28 @@ def running(
         stack.callback(pool.close)
         stack.callback(redis.close)
         registry = Registry(pool, [secret], kinds)
-        registry.save_app(SETTINGS)
-        apns, fcm, web = providers_at(credentials, simulator.host, simulator.ports, simulator.ca_pem)
-        for provider in (apns, fcm, web):
-            registry.save_provider(provider)
-        set_up(registry, apns, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
-        hostile.set_up(registry, web)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")} | {
-            "CARILLON_REDIS_URL": urls.redis,
-            "CARILLON_POSTGRES_URL": stack.enter_context(pgbouncer(urls.postgres, directory))
-            if pooler
-            else urls.postgres,
-            "CARILLON_SECRET_KEYS": secret,
-            "CARILLON_WEBHOOK_ALLOW": "127.0.0.0/8",
-            "CARILLON_WEB_HOSTS": hostile.ALLOWED,
-        }
-        crew = Crew(directory / "logs", environ)
+        keyspace = Keyspace(redis)
+        apps = apps_of(keyspace.layout)
+        providers = providers_at(credentials, simulator.host, simulator.ports, simulator.ca_pem)
+        _register(registry, apps, providers, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
+        postgres_url = stack.enter_context(pgbouncer(urls.postgres, directory)) if pooler else urls.postgres
+        broker = {"CARILLON_BROKER_URL": embedded.redis} if engine == "cluster" else {}
+        crew = Crew(directory / "logs", _environ(urls.redis, postgres_url, secret, partitions) | broker)
         stack.callback(crew.stop)
         crew.start()
         subscribe = subscribing(credentials.web.public, seed)
-        world = World(random, blast, max(100, burst // 5), subscribe)
+        world = World(random, blast, max(100, burst // 5), subscribe, apps)
         traffic = Traffic(world, urls.redis, urls.postgres, rate=rate, outbox=0.2, seed=seed)
         stack.callback(traffic.stop)
-        others = Others(urls.redis)
-        stack.callback(others.close)
-        caught = stack.enter_context(trap())
-        guests = Hostile(urls.redis, subscribe, caught.port)
-        stack.callback(guests.close)
+        others, caught = stack.enter_context(closing(Others(urls.redis))), stack.enter_context(trap())
+        guests = stack.enter_context(closing(Hostile(urls.redis, subscribe, caught.port)))
         services = _services(simulator, world, guests)
-        hands, partition = Hands(directory / "engines", urls), untagged(redis)
+        owners = stack.enter_context(Owners(hands)) if isinstance(hands, Several) else None
         system = System(
             *(crew, hands, services, simulator, world, traffic, others, guests, caught),
-            *(Journal(partition, lease=8), DeferredDevices(partition), random, burst),
+            [Journal(one, lease=8) for one in keyspace],
+            [DeferredDevices(one) for one in keyspace],
+            *(keyspace.layout, owners, random, burst),
         )
         traffic.introduce()
         others.introduce()
@@ -145,6 +176,44 @@ def running(
         yield system
 
 
+def _environ(redis_url: str, postgres_url: str, secret: str, partitions: int) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")} | {
+        "CARILLON_REDIS_URL": redis_url,
+        "CARILLON_POSTGRES_URL": postgres_url,
+        "CARILLON_SECRET_KEYS": secret,
+        "CARILLON_WEBHOOK_ALLOW": "127.0.0.0/8",
+        "CARILLON_WEB_HOSTS": hostile.ALLOWED,
+        "CARILLON_PARTITIONS": str(partitions),
+    }
+
+
+def _register(registry: Registry, apps: Sequence[str], providers: Sequence[Provider], silent: int, hole: int) -> None:
+    """The apps, and those that are in their way; `silent` and `hole` are ports."""
+    for app in apps:
+        registry.save_app(settings_of(app))
+        for provider in providers:
+            registry.save_provider(replace(provider, app=app))
+    apns, _, web = providers
+    set_up(registry, apns, silent, hole)
+    hostile.set_up(registry, web)
+
+
+def _hands(
+    engine: Engine, partitions: int, directory: Path, embedded: Urls, seed: int
+) -> AbstractContextManager[Hands]:
+    """The engines, with the layout in Redis."""
+
+    def agree(url: str) -> Layout:
+        with connect(url) as client:
+            return layout.agree(client, partitions)
+
+    if engine == "single":
+        agree(embedded.redis)
+        return nullcontext(Hands(directory / "engines", embedded))
+    make = several.cluster if engine == "cluster" else several.sentinel
+    return make(directory / "engines", embedded.postgres, directory / engine, agree, Random(seed))
+
+
 def _services(simulator: SimulatorProcess, world: World, guests: Hostile) -> dict[str, Service]:
     answers = {kind: {token: Answer(reason) for token in world.dead[kind]} for kind, reason in _DEAD.items()}
     answers["web"] |= guests.answers
@@ -152,9 +221,11 @@ def _services(simulator: SimulatorProcess, world: World, guests: Hostile) -> dic
 
 
 def known(system: System) -> int:
-    """Phones that are registered."""
+    """Phones of the world that are registered."""
     with psycopg.connect(system.postgres_url, connect_timeout=5) as db:
-        row = db.execute("SELECT count(*) FROM carillon.devices WHERE app = %s AND active", (APP,)).fetchone()
+        row = db.execute(
+            "SELECT count(*) FROM carillon.devices WHERE app = ANY(%s) AND active", (system.world.apps,)
+        ).fetchone()
     return 0 if row is None else int(row[0])
 
 

@@ -2,7 +2,18 @@
 
 import pytest
 
-from tests.chaos.account import Accepted, Excuses, Kill, Place, judge, out_of_order, percentile, wrong_badges
+from tests.chaos.account import (
+    Accepted,
+    Excuses,
+    Failover,
+    Kill,
+    Place,
+    judge,
+    out_of_order,
+    percentile,
+    planned,
+    wrong_badges,
+)
 
 EXPECTED = {"id-1": "token-1", "id-2": "token-2"}
 
@@ -123,3 +134,40 @@ def test_the_last_push_of_a_device_carries_the_number_of_its_messages():
     turned = [arrivals[0]._replace(at=3.0), arrivals[1]]
     assert wrong_badges(expected, turned) == {"t": "1 instead of 2"}
     assert wrong_badges(expected, turned, but={"t"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "took"),
+    [
+        pytest.param(90.0, 98.9, False, id="confirmed before, and long replicated"),
+        pytest.param(90.0, 99.1, True, id="confirmed in the last second"),
+        pytest.param(101.0, 101.1, True, id="confirmed by a primary that went on"),
+        pytest.param(103.1, 103.2, False, id="confirmed by the new one"),
+    ],
+)
+def test_a_failover_takes_what_the_old_primary_alone_had(began, ended, took):
+    assert Failover(0, 100.0, 103.0).took(began, ended) is took
+
+
+def test_what_was_confirmed_when_a_primary_was_replaced_is_counted_apart():
+    account = judge(EXPECTED, [], Excuses(at_risk={"id-1"}))
+    assert (account.lost_in_failover, account.lost) == (["id-1"], ["id-2"])
+
+
+@pytest.mark.parametrize(
+    ("excuses", "found"),
+    [
+        pytest.param(Excuses(failovers={"token-1": [Failover(0, 100.5, 103.0)]}), (1, 0), id="its partition's"),
+        pytest.param(Excuses(failovers={"token-2": [Failover(0, 100.5, 103.0)]}), (0, 1), id="another partition's"),
+        pytest.param(Excuses(failovers={"token-1": [Failover(0, 104.0, 106.0)]}), (0, 1), id="much later"),
+    ],
+)
+def test_a_repeat_is_excused_by_a_failover_of_its_partition(excuses, found):
+    account = judge(EXPECTED, [accepted(), accepted(at=105.0), OTHER], excuses)
+    assert (account.after_failover, len(account.doubled)) == found
+
+
+def test_a_planned_failover_is_known_by_its_time():
+    failover = Failover(0, 100.0, 100.5)
+    assert planned(failover, [("redis_failover", 99.5, 100.2)])
+    assert not planned(failover, [("redis_failover", 90.0, 99.9)])

@@ -6,9 +6,10 @@ from random import Random
 import pytest
 
 from producers.events import MessageNew
+from producers.partitions import UNTAGGED, Layout, tags
 from tests.chaos.providers import Credentials, providers_at, subscribing
 from tests.chaos.watch import badge_in, identity, of_event
-from tests.chaos.world import APP, MAKES, PUSH_SERVICES, World
+from tests.chaos.world import APP, MAKES, PUSH_SERVICES, World, apps_of
 from tests.unit.fcm.key_files import account
 from worker.core import notification
 from worker.core.batch import Job, Sending
@@ -39,7 +40,7 @@ def test_most_devices_of_the_list_are_dead_and_no_others_are(world: World) -> No
 
 
 def test_a_message_to_a_way_is_for_all_of_its_devices_but_the_senders(world: World) -> None:
-    said = world.say_to("web-google")
+    [said] = world.say_to("web-google")
     assert {world.devices[user].way for user in said.notified} == {"web-google"}
     there = [user for user, one in world.devices.items() if one.way == "web-google" and user.startswith("u")]
     assert len(said.notified) == len(there) - 1
@@ -67,3 +68,22 @@ def test_a_notification_of_each_make_is_known_again_with_its_badge(world: World,
 
 def test_a_payload_that_nobody_can_read_is_of_no_notification() -> None:
     assert (identity("token", ""), badge_in("")) == ("", None)
+
+
+@pytest.mark.parametrize("partitions", [1, 4, 16])
+def test_each_partition_has_an_app(partitions: int) -> None:
+    layout = UNTAGGED if partitions == 1 else Layout(2, tags(partitions))
+    apps = apps_of(layout)
+    assert [layout.partition_of(app) for app in apps] == list(range(partitions))
+    assert APP in apps
+
+
+def test_a_channel_and_its_members_are_of_one_app() -> None:
+    apps = ["a", "b", "c", "d"]
+    world = World(Random(1), 50, 100, subscribing(CREDENTIALS.web.public, 1), apps)
+    said = [world.say() for _ in range(500)] + world.say_to("web-google") + world.change() + [world.say("blast")]
+    assert all(world.app_of(user) == one.channel.app == one.event.app for one in said for user in one.channel.members)
+    assert {one.channel.app for one in said} == set(apps)
+    ways = Counter((one.way, world.app_of(user)) for user, one in world.devices.items() if user.startswith("u"))
+    assert len(ways) == 7 * len(apps)
+    assert [one.channel.app for one in world.say_to("apple")] == apps

@@ -16,7 +16,7 @@ import psycopg
 from producers import Publisher, PublishError
 from producers import events as ev
 from producers.outbox import INSERT
-from tests.chaos.world import APP, PRESENT, Said, World
+from tests.chaos.world import PRESENT, Said, World
 
 #: One in so many turns of the steady traffic is somebody who joins a channel and leaves it.
 _CHANGES: Final = 12
@@ -64,11 +64,12 @@ class Traffic:
     def introduce(self) -> None:
         """Makes the world known, before anything is said."""
         self._publisher.publish_many(self._world.setting_up())
+        app_of = self._world.app_of
         for user in self._world.present():
-            self._publisher.online(APP, user, PRESENT, active=True)
+            self._publisher.online(app_of(user), user, PRESENT, active=True)
         ever = datetime.now(UTC) + timedelta(days=1)
         for user, channel in self._world.readers():
-            self._publisher.mark_read(APP, user, channel, ever)
+            self._publisher.mark_read(app_of(user), user, channel, ever)
 
     def start(self) -> None:
         for thread in self._threads:

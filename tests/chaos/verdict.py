@@ -120,6 +120,7 @@ def judge(found: Found) -> Verdict:
             max(memory.values(), default=0) < MEMORY,
         ),
     ]
+    bars.append(_failovers(found))
     medians = _beside(found)
     most_beside = max((during / calm for calm, during in medians.values()), default=None)
     bars.append(
@@ -158,6 +159,13 @@ def judge(found: Found) -> Verdict:
         "most_repeated_after_one_kill": most,
         "longest_in_flight_at_kill": round(account.oldest_in_flight, 3),
         "repeated_unanswered": account.unanswered,
+        "repeated_after_failover": account.after_failover,
+        "failovers": [
+            f"partition {one.partition} from {_clock(one.last_at)}, {one.over_at - one.last_at:.1f} s"
+            for one in found.failovers
+        ],
+        "confirmed_at_failover": found.at_risk,
+        "confirmed_and_unrecorded": found.unrecorded,
         "out_of_order_during": _during(found, [one.by.at for one in found.out_of_order]),
         "out_of_order_at": sorted({_clock(one.by.at) for one in found.out_of_order}),
         "out_of_order_by": [round(one.late.at - one.by.at, 3) for one in found.out_of_order[:20]],
@@ -200,6 +208,13 @@ def judge(found: Found) -> Verdict:
         for name, n in sorted(Counter(window.fault for window in found.windows).items())
     ]
     return Verdict(figures, bars, faults)
+
+
+def _failovers(found: Found) -> Bar:
+    """What was lost because it was not replicated: never more than what was confirmed just before."""
+    lost = len(found.account.lost_in_failover)
+    said = f"{lost} in {found.unplanned} of {len(found.failovers)} failovers" if found.failovers else NOT_MEASURED
+    return Bar("lost with a primary, not replicated", "of its last second", said, found.unplanned > 0 or not lost)
 
 
 def _account(found: Found, kind: str) -> dict[str, int]:

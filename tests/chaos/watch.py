@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import psutil
@@ -41,8 +41,10 @@ class Watch:
     The records are read at the end, and a page at a time: a simulator that gives it out answers nobody meanwhile.
     """
 
-    def __init__(self, controls: Mapping[str, ControlClient], crew: Crew, others: Mapping[str, int]) -> None:
-        """`controls` by kind of simulator."""
+    def __init__(
+        self, controls: Mapping[str, ControlClient], crew: Crew, others: Callable[[], Mapping[str, int]]
+    ) -> None:
+        """`controls` by kind of simulator; `others` gives processes besides the crew's."""
         self._controls, self._crew, self._others = controls, crew, others
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -88,7 +90,7 @@ class Watch:
             self.slowness.append(_slowness())
 
     def _weigh(self) -> None:
-        for name, pid in (self._crew.pids() | dict(self._others)).items():
+        for name, pid in (self._crew.pids() | dict(self._others())).items():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
                 age = time.time() - process.create_time()

@@ -9,6 +9,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from random import Random
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -16,6 +17,7 @@ import msgspec
 
 from producers import events as ev
 from producers.fields import Day
+from producers.partitions import Layout
 
 APP: Final = "chaos"
 HOUR: Final = timedelta(hours=1)
@@ -91,6 +93,7 @@ class Channel(NamedTuple):
     id: str
     kind: Kind
     members: Sequence[str]
+    app: str = APP
 
 
 class Said(NamedTuple):
@@ -112,6 +115,16 @@ class Said(NamedTuple):
         return [user for user in others if wants(user, called=user in mentioned)]
 
 
+def apps_of(layout: Layout) -> list[str]:
+    """An app for each partition, in their order: `APP` itself, and names like it."""
+    names = (APP if n == 0 else f"{APP}-{n}" for n in count())
+    found: dict[int, str] = {}
+    while len(found) < layout.partitions:
+        name = next(names)
+        found.setdefault(layout.partition_of(name), name)
+    return [found[index] for index in range(layout.partitions)]
+
+
 def role_of(user: str) -> Role:
     """Of somebody in attentive channels."""
     return ROLES[int(user[1:]) % len(ROLES)]
@@ -124,24 +137,31 @@ def wants(user: str, *, called: bool) -> bool:
 
 
 class World:
-    """`blast` is the number of members of the one channel that is much larger than the others, `listed` that of the list."""
+    """`blast` is the number of members of the one channel that is much larger than the others, `listed` that of the list.
 
-    def __init__(self, random: Random, blast: int, listed: int, subscribe: Subscribe) -> None:
-        self._random, self._said, self._lock = random, 0, threading.Lock()
+    Everybody is of one of the `apps`, and so is each channel; the two largest channels are of the first.
+    """
+
+    def __init__(
+        self, random: Random, blast: int, listed: int, subscribe: Subscribe, apps: Sequence[str] = (APP,)
+    ) -> None:
+        self._random, self._said, self._lock, self.apps = random, 0, threading.Lock(), list(apps)
         people, listed_people = [f"u{n}" for n in range(PEOPLE)], [f"l{n}" for n in range(listed)]
         self.attentive = [f"a{n}" for n in range(ATTENTIVE)]
+
+        def channel(kind: Kind, n: int, size: int) -> Channel:
+            app = self.apps[n % len(self.apps)]
+            of_app = [user for user in (self.attentive if kind == "attentive" else people) if self.app_of(user) == app]
+            return Channel(f"{kind}-{n}", kind, random.sample(of_app, min(size, len(of_app))), app)
+
         self._channels: dict[Kind, list[Channel]] = {
-            kind: [
-                Channel(f"{kind}-{n}", kind, random.sample(self.attentive if kind == "attentive" else people, size))
-                for n in range(count)
-            ]
-            for kind, (size, count) in SIZES.items()
+            kind: [channel(kind, n, size) for n in range(channels)] for kind, (size, channels) in SIZES.items()
         }
-        self._channels["changing"] = [
-            Channel(f"changing-{n}", "changing", random.sample(people, STEADY)) for n in range(CHANGING)
-        ]
-        self._channels["blast"] = [Channel("blast-0", "blast", [f"b{n}" for n in range(blast)])] if blast else []
-        self._channels["list"] = [Channel("list-0", "list", listed_people)]
+        self._channels["changing"] = [channel("changing", n, STEADY) for n in range(CHANGING)]
+        first_app = self.apps[0]
+        blasted = [f"b{n}" for n in range(blast)]
+        self._channels["blast"] = [Channel("blast-0", "blast", blasted, first_app)] if blast else []
+        self._channels["list"] = [Channel("list-0", "list", listed_people, first_app)]
         users = [*people, *self.attentive] + [user for channel in self._channels["blast"] for user in channel.members]
         makes = [make for make, share in MAKES.items() for _ in range(share)]
         #: By user.
@@ -156,16 +176,21 @@ class World:
         self.dead = {
             kind: {one.token for one in dead if PROVIDERS[one.make] == kind} for kind in ("apns", "fcm", "web")
         }
-        #: By way.
-        self._alike = {
-            way: Channel(f"alike-{way}", "alike", [user for user in people if self.devices[user].way == way])
-            for way in ("apns", "android", "apple", *(f"web-{service}" for service in PUSH_SERVICES))
-        }
-        self._channels["alike"] = list(self._alike.values())
+        alike: dict[tuple[str, str], list[str]] = {}
+        for user in people:
+            alike.setdefault((self.devices[user].way, self.app_of(user)), []).append(user)
+        self._channels["alike"] = [
+            Channel(f"alike-{way}", "alike", members, app) for (way, app), members in sorted(alike.items())
+        ]
 
     @property
     def users(self) -> list[str]:
         return list(self.devices)
+
+    def app_of(self, user: str) -> str:
+        """The app that they use."""
+        there = {"u": PEOPLE, "a": ATTENTIVE}.get(user[0])
+        return self.apps[0 if there is None else int(user[1:]) * len(self.apps) // there]
 
     def is_dead(self, token: str) -> bool:
         return any(token in dead for dead in self.dead.values())
@@ -176,7 +201,7 @@ class World:
             for channel in channels:
                 for at in range(0, len(channel.members), _AT_ONCE):
                     users = list(channel.members[at : at + _AT_ONCE])
-                    yield ev.MemberAdded(**self._stamp(), channel=ev.ChannelId(id=channel.id), users=users)
+                    yield ev.MemberAdded(**self._stamp(channel.app), channel=ev.ChannelId(id=channel.id), users=users)
         for channel in self._channels["attentive"]:
             yield from self._wishes_of(channel)
         yield from self.registered(self.users)
@@ -188,11 +213,11 @@ class World:
             match role_of(user):
                 case "muted":
                     here = ev.ChannelId(id=channel.id)
-                    yield ev.PreferencesUpdated(**self._stamp(), user=user, channel=here, level="none")
+                    yield ev.PreferencesUpdated(**self._stamp(channel.app), user=user, channel=here, level="none")
                 case "called":
-                    yield ev.PreferencesUpdated(**self._stamp(), user=user, level="mentions")
+                    yield ev.PreferencesUpdated(**self._stamp(channel.app), user=user, level="mentions")
                 case "quiet":
-                    yield ev.QuietUpdated(**self._stamp(), user=user, zone="UTC", quiet=[night])
+                    yield ev.QuietUpdated(**self._stamp(channel.app), user=user, zone="UTC", quiet=[night])
 
     def present(self) -> list[str]:
         """Those who are at a desktop."""
@@ -206,13 +231,14 @@ class World:
     def registered(self, users: Sequence[str]) -> Iterator[ev.DeviceRegistered]:
         """Their devices come, or come again."""
         for user in users:
-            yield ev.DeviceRegistered(**self._stamp(), user=user, device=self.devices[user].registered)
+            device = self.devices[user].registered
+            yield ev.DeviceRegistered(**self._stamp(self.app_of(user)), user=user, device=device)
 
     def say_attentively(self) -> list[Said]:
         """A message to an attentive channel, which may call one of its members, or be deleted. In the order of publishing."""
         with self._lock:
             channel = self._random.choice(self._channels["attentive"])
-            envelope, deletion = self._stamp(), self._stamp()
+            envelope, deletion = self._stamp(channel.app), self._stamp(channel.app)
             event = _message(envelope, channel, self._random.choice(channel.members))
             called = [user for user in channel.members if role_of(user) == "called"]
             mentioned = self._random.sample(called, self._random.randint(0, 1))
@@ -230,10 +256,10 @@ class World:
             kind = kind or self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
             return self._said_in(self._random.choice(self._channels[kind]))
 
-    def say_to(self, way: str) -> Said:
-        """A message to everybody with a device of this way. Any thread may ask."""
+    def say_to(self, way: str) -> list[Said]:
+        """A message to everybody with a device of this way, in each app. Any thread may ask."""
         with self._lock:
-            return self._said_in(self._alike[way])
+            return [self._said_in(one) for one in self._channels["alike"] if one.id == f"alike-{way}"]
 
     def say_to_list(self, *, imported: bool) -> list[Said]:
         """A message to the list; `imported`: after its devices were registered, dead or not. In the order of publishing."""
@@ -242,14 +268,17 @@ class World:
         return [*(Said(one, channel) for one in come), self.say("list")]
 
     def _said_in(self, channel: Channel) -> Said:
-        return Said(_message(self._stamp(), channel, self._random.choice(channel.members)), channel)
+        return Said(_message(self._stamp(channel.app), channel, self._random.choice(channel.members)), channel)
 
     def change(self) -> list[Said]:
         """Somebody joins a channel and leaves it, with messages before, between and after. In the order of publishing."""
         with self._lock:
             channel = self._random.choice(self._channels["changing"])
-            visitor = self._random.choice([user for user in self.users[:PEOPLE] if user not in channel.members])
-            envelopes = [self._stamp() for _ in range(5)]
+            strangers = [
+                user for user in self.users[:PEOPLE] if user not in channel.members and self.app_of(user) == channel.app
+            ]
+            visitor = self._random.choice(strangers)
+            envelopes = [self._stamp(channel.app) for _ in range(5)]
         sender, with_visitor = channel.members[0], channel._replace(members=(*channel.members, visitor))
         named: dict[str, Any] = {"channel": ev.ChannelId(id=channel.id), "users": [visitor]}
         return [
@@ -260,9 +289,9 @@ class World:
             Said(_message(envelopes[4], channel, sender), channel),
         ]
 
-    def _stamp(self) -> dict[str, Any]:
+    def _stamp(self, app: str) -> dict[str, Any]:
         self._said += 1
-        return {"id": f"e{self._said}", "app": APP, "at": datetime.now(UTC)}
+        return {"id": f"e{self._said}", "app": app, "at": datetime.now(UTC)}
 
 
 def _message(envelope: dict[str, Any], channel: Channel, sender: str) -> ev.MessageNew:
