@@ -16,7 +16,7 @@ suspected suspecting suspects suspicion suspicions told
 GONE = frozenset(WORDS.split())
 #: Names that stay because something else knows them, and what that is.
 KEPT = {
-    r"carillon:parked|[\"'`]parked\b": "a Redis key; a counter; a kind of outcome in the ledger",
+    r"carillon:(?:\{\*\}:)?parked|[\"'`]parked\b": "a Redis key; a counter; a kind of outcome in the ledger",
     r"carillon:suspects|[\"'`]suspects\b": "Redis keys",
     r"\bdoubted_at\b": "a column of an applied migration",
     r"\bkeeper\.lock\b": "a file that the supervisor of an older release may hold",

@@ -7,6 +7,7 @@ from typing import Final
 import redis
 
 from config.seldom import Seldom
+from worker.core.errors import UnfitError
 from worker.state.partition import Keyspace
 from worker.state.redis import connect
 
@@ -22,7 +23,7 @@ class Pulse:
     """To be called at each tick that was sent. `ticked_at`: when that was last, by the monotonic clock."""
 
     def __init__(self, redis_url: str) -> None:
-        self._fleet = Keyspace(connect(redis_url)).fleet
+        self._redis = connect(redis_url)
         self.ticked_at = time.monotonic()
         self._last = 0.0
 
@@ -31,7 +32,9 @@ class Pulse:
         if self.ticked_at - self._last < _EVERY:
             return
         try:
-            self._fleet.redis.set(self._fleet.keys.BEAT(), 1, ex=PULSE_SECONDS)
+            # Beat need not be started again where the partitions are changed.
+            fleet = Keyspace(self._redis).fleet
+            fleet.redis.set(fleet.keys.BEAT(), 1, ex=PULSE_SECONDS)
             self._last = self.ticked_at
-        except redis.RedisError as fault:
+        except (redis.RedisError, UnfitError) as fault:
             seldom.warning("pulse not written", extra={"fault": type(fault).__name__})

@@ -14,7 +14,7 @@ import redis
 from starlette.routing import compile_path
 
 from config.settings import load
-from producers.events import STREAM
+from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout, encoded, tags
 from tests.databases import create, drop, named
 from tests.integration.dashboard.conftest import DOORS, HASH, USERS, Site, done
 from tests.integration.pipeline.harness import START, Pipeline, message
@@ -32,6 +32,7 @@ from worker.database.migrate import migrate
 from worker.embedded import Urls
 from worker.metrics.shared import Target, addresses
 from worker.reports import watch
+from worker.state.repartition import streams_of
 
 ROLES = Path(__file__).parents[3] / "deploy" / "roles.sh"
 WORKER = "carillon_worker"
@@ -41,8 +42,13 @@ def as_role(url: str, role: str) -> str:
     return url.replace("carillon@", f"{role}@")
 
 
+@pytest.fixture(scope="module", params=[1, 4], ids=lambda n: f"{n} partitions")
+def layout(request: pytest.FixtureRequest) -> Layout:
+    return UNTAGGED if request.param == 1 else Layout(2, tags(request.param))
+
+
 @pytest.fixture(scope="module")
-def postgres(engine_urls: Urls) -> Iterator[str]:
+def postgres(engine_urls: Urls, layout: Layout) -> Iterator[str]:
     """A database with the roles of deploy/roles.sh, migrated by the role that is for it."""
     url = create(engine_urls.postgres, "template0")
     script = ROLES.read_text().split("<<'SQL'\n")[1].removesuffix("SQL\n")
@@ -60,19 +66,21 @@ def postgres(engine_urls: Urls) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def admin(tmp_path_factory: pytest.TempPathFactory, layout: Layout) -> Iterator[Any]:
     """Of a server that has the dashboard's user."""
     made = Valkey(tmp_path_factory.mktemp("valkey"))
     made.start()
     with redis.Redis.from_url(made.url) as client:
         make(client, "carillon-dashboard")
+        if layout.tags:
+            client.set(LAYOUT_KEY, encoded(layout))
         client.url = made.url
         yield client
     made.stop()
 
 
 @pytest.fixture(scope="module")
-def site(postgres: str, admin: Any) -> Iterator[Site]:
+def site(postgres: str, admin: Any, layout: Layout) -> Iterator[Site]:
     """Its `runtime` is a worker's."""
     given = {
         "REDIS_URL": url_of(admin.url, "carillon-dashboard"),
@@ -82,7 +90,7 @@ def site(postgres: str, admin: Any) -> Iterator[Site]:
     settings = load({f"CARILLON_{name}": value for name, value in given.items()})
     worker = Urls(admin.url, as_role(postgres, WORKER))
     stores, beside = Stores(settings, Urls(given["REDIS_URL"], given["POSTGRES_URL"])), Stores(settings, worker)
-    pipeline = Pipeline(worker.postgres, worker.redis)
+    pipeline = Pipeline(worker.postgres, worker.redis, layout=layout)
     happen(pipeline, beside)
     wait(pipeline)
     admin.execute_command("ACL", "LOG", "RESET")
@@ -119,13 +127,14 @@ def typed(site: Site, path: str) -> int:
     return done(site, path, "ada", typed=asked[1] if asked else "").status_code
 
 
-def test_each_act_works(site: Site, admin: Any) -> None:
+def test_each_act_works(site: Site, admin: Any, layout: Layout) -> None:
     with site.runtime.pool.connection() as db:
         add_dead_letters(db, [DeadLetter(f"{n}-0", "demo", f"l{n}", "an error", b"{}") for n in range(3)])
         letters = [id for (id,) in db.execute("SELECT id FROM carillon.dead_letters ORDER BY id").fetchall()]
         [(device,)] = db.execute("SELECT id FROM carillon.devices WHERE NOT active LIMIT 1").fetchall()
     [key, *_] = [one.key for one in watch.current(site.stores.fleet).conditions]
-    apns, published = "/apps/demo/providers/apns", admin.xlen(STREAM)
+    apns, streams = "/apps/demo/providers/apns", streams_of(layout, ())
+    published = sum(map(admin.xlen, streams))
     paths = [
         *(f"{apns}/probe", f"{apns}/pause", f"{apns}/resume", "/apps/demo/pause", "/apps/demo/resume"),
         *("/pause", "/resume", f"/conditions/take?{urlencode({'key': key})}"),
@@ -136,7 +145,7 @@ def test_each_act_works(site: Site, admin: Any) -> None:
     tried = {act.name for act in ACTS for path in paths if compile_path(act.path)[0].match(urlsplit(path).path)}
     assert tried == {act.name for act in ACTS}
     assert {path: typed(site, path) for path in paths} == dict.fromkeys(paths, 200)
-    assert admin.xlen(STREAM) == published + 3, "a test push and two letters"
+    assert sum(map(admin.xlen, streams)) == published + 3, "a test push and two letters"
     assert denied(admin) == []
 
 
@@ -228,6 +237,8 @@ def test_a_later_migration_takes_back_what_is_no_longer_its(postgres: str) -> No
         *(("DEL", "carillon:workers"), ("GET", "carillon:online:demo:han"), ("HGETALL", "carillon:recent:demo:x")),
         *(("KEYS", "*"), ("SCAN", "0"), ("FLUSHALL",), ("CONFIG", "GET", "*"), ("SCRIPT", "FLUSH"), ("MONITOR",)),
         *(("PUBLISH", "x", "y"), ("EVAL", "return redis.call('GET', 'carillon:jwt:x')", "0"), ("GET", "other")),
+        *(("GET", "carillon:{fleet}:jwt:x"), ("DEL", "carillon:{fleet}:workers"), ("SET", "carillon:layout", "x")),
+        *(("HSET", "carillon:{p0g2.3}:batch:x", "a", "b"), ("XADD", "carillon:{p0g2.3}:events:demo", "*", "a", "b")),
     ],
     ids=lambda command: " ".join(command)[:60],
 )

@@ -11,11 +11,15 @@ import pytest
 import redis
 
 from producers import AsyncPublisher, BackPressureError, Publisher, PublishError
+from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.outbox.relays import InThread, badge, published, rows, write
 from tests.integration.security.acl import denied, make, may, url_of, users
 from tests.processes import wait_until
 from tests.programs import needs
 from tests.valkey import Valkey
+from worker.process.pulse import Pulse
+from worker.reports import signs
+from worker.state.partition import Keyspace
 
 
 @pytest.fixture(scope="module", params=["valkey", "redis-server"])
@@ -253,6 +257,20 @@ def test_a_producer_of_one_app_can_do_nothing_to_another(valkey: Valkey, admin: 
 def test_flower_puts_nothing_into_a_queue(valkey: Valkey, admin: Any, command: tuple[str, ...]) -> None:
     with as_user(valkey, "carillon-flower") as client:
         assert not may(client, *command)
+
+
+def test_beat_gives_its_sign_of_life_also_after_the_partitions_were_changed(
+    valkey: Valkey, admin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.process.pulse._EVERY", 0.0)
+    give = Pulse(url_of(valkey.url, "carillon-beat"))
+    give()
+    assert signs.beat(Keyspace(admin).fleet)
+    admin.set(LAYOUT_KEY, encoded(Layout(2, tags(4))))
+    assert not signs.beat(Keyspace(admin).fleet)
+    give()
+    assert signs.beat(Keyspace(admin).fleet)
+    assert denied(admin) == []
 
 
 @pytest.mark.parametrize(
