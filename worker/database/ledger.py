@@ -75,7 +75,10 @@ class Selection(NamedTuple):
 
 
 class Accounts(Protocol):
-    """Where ledger entries wait to be written to Postgres: the journal."""
+    """Where ledger entries wait to be written to Postgres: the journal of a partition."""
+
+    @property
+    def partition(self) -> int: ...
 
     def accounts(self, limit: int) -> list[bytes]: ...
 
@@ -103,7 +106,7 @@ class Ledger:
                 read = [(document, _decode(document)) for document in documents]
                 entries = [(document, entry) for document, entry in read if not is_tally(entry)]
                 self._write(db, [document for document, _ in entries])
-                tallies.count(db, [entry for _, entry in read if is_tally(entry)])
+                tallies.count(db, [entry for _, entry in read if is_tally(entry)], journal.partition)
             batches = (_decode_batch(entry.account) for _, entry in entries if entry.part.startswith("batch:"))
             self._use.note(db, {device for batch in batches for _, device in batch.accepted})
         journal.forget_accounts(documents)

@@ -75,16 +75,20 @@ def count_events(db: Connection, added: Mapping[tuple[str, int], Mapping[str, in
     )
 
 
-def count(db: Connection, entries: Sequence[Entry]) -> None:
-    """Counts the tallies among the oldest entries of the journal, except those that an earlier call has counted.
+def count(db: Connection, entries: Sequence[Entry], partition: int) -> None:
+    """Counts the tallies among the oldest entries of a partition's journal, except those that an earlier call has counted.
 
     Runs in the transaction that has the ledger's lock. An earlier call has counted all of them up to the one that is known as
-    its last; if that one is gone, none.
+    its last of this partition; if that one is gone, none.
     """
     if not entries:
         return
     found = [(entry.app, tally_in(entry)) for entry in entries]
-    [(last,)] = db.execute("SELECT last FROM carillon.tallied").fetchall()
+    which = str(partition) if partition else None
+    [(last,)] = db.execute(
+        "SELECT CASE WHEN %(which)s::text IS NULL THEN last ELSE others ->> %(which)s END FROM carillon.tallied",
+        {"which": which},
+    ).fetchall()
     fresh = 1 + max((n for n, (_, tally) in enumerate(found) if tally.id == last), default=-1)
     added: defaultdict[tuple[str, int], defaultdict[str, float]] = defaultdict(lambda: defaultdict(int))
     for app, tally in found[fresh:]:
@@ -92,7 +96,13 @@ def count(db: Connection, entries: Sequence[Entry]) -> None:
         for name, n in tally.named().items():
             of[name] += n
     add(db, "ledger", added)
-    db.execute("UPDATE carillon.tallied SET last = %s", (found[-1][1].id,))
+    last = found[-1][1].id
+    if which is None:
+        db.execute("UPDATE carillon.tallied SET last = %s", (last,))
+    else:
+        db.execute(
+            "UPDATE carillon.tallied SET others = others || jsonb_build_object(%s::text, %s::text)", (which, last)
+        )
 
 
 def read(db: Connection, app: str | None = None) -> list[Tallied]:

@@ -177,7 +177,7 @@ class Journal:
 
     def __init__(self, partition: Partition, *, lease: float) -> None:
         self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
-        self._names = partition.names
+        self._names, self.partition = partition.names, partition.index
         #: Seconds of a lease.
         self.lease = lease
 

@@ -1,6 +1,11 @@
-"""The shared counters: sums by name, bounded names, and what the devices' history adds."""
+"""The shared counters: sums by name, bounded names, partitions, and what the devices' history adds."""
 
-from worker.core.tally import bucket_name
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from worker.core.tally import Tally, bucket_name, encode
 from worker.database import tallies
 from worker.database.ledger import Ledger
 from worker.database.postgres import Pool
@@ -55,3 +60,40 @@ def test_counters_of_what_was_removed_go_after_the_retention(pool: Pool) -> None
     ledger.prune(8)
     with pool.connection() as db:
         assert {row[:2] for row in tallies.read(db)} == {("", 0), ("demo", 0), ("demo", kept), ("gone", 0)}
+
+
+@dataclass
+class Waiting:
+    """The accounts of a partition."""
+
+    partition: int
+    documents: list[bytes] = field(default_factory=list)
+    dies: bool = False
+
+    def accounts(self, limit: int) -> list[bytes]:
+        return self.documents[:limit]
+
+    def forget_accounts(self, documents: Sequence[bytes]) -> None:
+        if self.dies:
+            raise ConnectionError
+        del self.documents[: len(documents)]
+
+    def add(self, id: str) -> None:
+        self.documents.append(encode(f"app-{self.partition}", Tally(id, counts={"messages": 1})))
+
+
+def test_a_partition_that_another_one_follows_has_its_tallies_counted_once(pool: Pool) -> None:
+    """A process dies between the commit and the forgetting, and the other partitions' tallies are counted before the next one."""
+    ledger, partitions = Ledger(pool), [Waiting(n) for n in range(3)]
+    for one in partitions:
+        one.add(f"first-{one.partition}")
+        one.dies = True
+        with pytest.raises(ConnectionError):
+            ledger.flush(one)
+    for one in partitions:
+        one.add(f"second-{one.partition}")
+        one.dies = False
+        assert ledger.flush(one) == 2
+        assert ledger.flush(one) == 0
+    with pool.connection() as db:
+        assert [row.totals for row in tallies.read(db)] == [{"messages": 2}] * 3
