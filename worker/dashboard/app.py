@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from worker.core.errors import UnfitError
 from worker.dashboard import assets
 from worker.dashboard.access import Access
 from worker.dashboard.acts import ACTS
@@ -251,6 +252,7 @@ class Dashboard:
 
     async def facts(self) -> Facts:
         def read() -> Facts:
+            self._stores.renew()
             found = watch.current(self._stores.fleet).conditions
             if any(one.name == "redis_away" for one in found):
                 self._is_away("Redis")
@@ -277,7 +279,7 @@ class Dashboard:
 
     def _sentence(self, fault: Exception) -> str:
         """What to say of a fault; one that is not an engine's goes into the log, under the id that the sentence has."""
-        if isinstance(fault, Missing | Invalid):
+        if isinstance(fault, Missing | Invalid | UnfitError):
             return str(fault)
         if isinstance(fault, postgres.Unavailable) and fault.sqlstate == _TOO_LONG:
             return "That is too much to look through: choose an app or a shorter time."

@@ -38,6 +38,15 @@ class Stores(Runtime):
     def registry(self) -> Registry:
         return Registry(self.pool, (generate_key(),), kinds)
 
+    def renew(self) -> None:
+        """From now on all is read from the partitions that there are now."""
+        new = self.keyspace.renewed()
+        if new is not self.keyspace:
+            vars(self)["keyspace"] = new
+            vars(self).pop("partitions", None)
+        if "acting" in vars(self):
+            self.acting.renew()
+
     def close(self) -> None:
         if "acting" in vars(self):
             self.acting.close()

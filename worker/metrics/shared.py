@@ -88,7 +88,7 @@ class Target:
     def __init__(self, at: Addresses, *, apps: int) -> None:
         self._limit, self._outbox = apps, at.outbox
         self._redis = connect(at.redis, timeout=_TIMEOUT, retries=0)
-        self._keyspace = Keyspace(self._redis)
+        self._known = Keyspace(self._redis)
         self._pool = open_pool(at.postgres, size=4, timeout=_TIMEOUT)
         self._engines = of_carillon(at.redis, at.postgres)
         self._chosen_at = -CHOICE
@@ -101,19 +101,24 @@ class Target:
             "/metrics": pages.metrics(self._registry),
             "/livez": pages.checks(lambda: {"process": None}),
             "/readyz": pages.checks(self._engines.faults),
-            "/healthz": health.page(lambda: self._keyspace.fleet),
+            "/healthz": health.page(lambda: self._keyspace().fleet),
         }
 
     def close(self) -> None:
         self._pool.close()
         self._redis.close()
 
+    def _keyspace(self) -> Keyspace:
+        """As it is now: the partitions may have been changed."""
+        self._known = self._known.renewed()
+        return self._known
+
     def _parts(self) -> "Parts":
         return Parts(
             counters=_cached(self._counters),
             backlog=_cached(self._backlog),
-            conditions=_cached(lambda: watch.current(self._keyspace.fleet)),
-            redis=_cached(lambda: _of_redis(self._keyspace)),
+            conditions=_cached(lambda: watch.current(self._keyspace().fleet)),
+            redis=_cached(lambda: _of_redis(self._keyspace())),
             postgres=_cached(self._of_postgres),
             outbox=_cached(self._waiting),
         )
@@ -131,7 +136,7 @@ class Target:
     def _backlog(self) -> Backlog:
         with self._pool.connection() as db:
             taken = cursors.taken(db)
-        return backlog.read(self._keyspace, taken)
+        return backlog.read(self._keyspace(), taken)
 
     def _of_postgres(self) -> "_OfPostgres":
         with self._pool.connection() as db:
@@ -142,7 +147,7 @@ class Target:
     def _leases(self) -> Sequence[str]:
         """One a partition. While Redis has never said how many there are, the one of a single partition."""
         try:
-            return [lease.lease_of(of.index, tagged=bool(of.names.mark)) for of in self._keyspace]
+            return [lease.lease_of(of.index, tagged=bool(of.names.mark)) for of in self._known]
         except RedisError:
             return [lease.INTAKE]
 

@@ -10,7 +10,7 @@ from producers.partitions import UNTAGGED, Layout
 from worker.core.entry import Names, mark_of
 from worker.state import layout, servers
 from worker.state.keys import FLEET, PREFIX, Keys
-from worker.state.redis import Redis
+from worker.state.redis import Error, Redis
 from worker.state.scripts import Scripts
 
 
@@ -64,6 +64,13 @@ class Keyspace:
     def moved(self) -> bool:
         """Whether another layout is in force by now."""
         return layout.read(self.redis) != self.layout
+
+    def renewed(self) -> "Keyspace":
+        """This one, or where another layout is in force by now, one of that. While Redis is away, this one."""
+        try:
+            return Keyspace(self.redis, self._read) if self.moved() else self
+        except Error:
+            return self
 
     def of_app(self, app: str) -> Partition:
         """The partition that the app lives in."""

@@ -198,11 +198,11 @@ def connect(
     pool = _Pool(link.Servers(url, credentials), **options)
     if slot_key is None and pool.spread:
         return _closing(_AnySlot(pool, retries))
-    return _bound(pool, slot_key or "")
+    return _closing(_bound(pool, slot_key or ""))
 
 
 def beside(client: redis.Redis, slot_key: str) -> redis.Redis:
-    """A client for this key's slot, by the connections of another one; the same client, where there is one server."""
+    """A client for this key's slot, by the connections of another one, which closes them; that one, if there is one server."""
     lent = cast("Any", client.connection_pool)
     return _bound(lent.pool, slot_key) if isinstance(lent, _Lent) and lent.pool.spread else client
 
@@ -213,8 +213,7 @@ def spread(client: redis.Redis) -> bool:
 
 
 def _bound(pool: _Pool, slot_key: str) -> redis.Redis:
-    lent = cast("Any", _Lent(pool, slot_of(slot_key.encode())))
-    return _closing(redis.Redis(connection_pool=lent))
+    return redis.Redis(connection_pool=cast("Any", _Lent(pool, slot_of(slot_key.encode()))))
 
 
 def _closing(client: redis.Redis) -> redis.Redis:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from config.settings import load
+from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.dashboard.conftest import DOORS, HASH, USERS, Site
-from tests.processes import free_port
+from tests.processes import free_port, wait_until
 from worker.dashboard.access import Access, Account
 from worker.dashboard.app import make_app
 from worker.dashboard.page import Ask, Page, Panel, Values
@@ -122,3 +123,14 @@ def test_an_unknown_page_has_the_frame(site: Site) -> None:
     assert answer.status_code == 404
     assert "There is no such page" in answer.text
     assert site.visitor("vera").get("/apps?" + "x" * 3_000).status_code == 400
+
+
+def test_it_reads_the_new_partitions_once_they_were_changed(make: Make) -> None:
+    one = make()
+    assert one.visitor("vera").get("/").status_code == 200
+    assert len(one.stores.partitions) == 1
+    one.stores.redis.set(LAYOUT_KEY, encoded(Layout(2, tags(4))))
+    try:
+        wait_until(lambda: one.visitor("vera").get("/").status_code == 200 and len(one.stores.partitions) == 4)
+    finally:
+        one.stores.redis.delete(LAYOUT_KEY)

@@ -9,11 +9,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from producers import events as ev
+from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
 from tests.programs import needs
 from tests.valkey import free_port
 from worker.core.model import Answer
 from worker.database import named_apps, tallies
+from worker.database.lease import lease_of
 from worker.metrics.families import FAMILIES
 from worker.metrics.shared import Addresses, Target
 from worker.reports.watch import Watch
@@ -181,3 +183,11 @@ def test_names_are_chosen_where_postgres_takes_writes_and_stay_where_it_does_not
         db.execute("SET default_transaction_read_only = off")
         named_apps.try_choose(db, 5, 0.0)
         assert named_apps.read(db).sides["a"].named
+
+
+def test_it_reads_the_new_partitions_once_they_were_changed(pipeline: Pipeline) -> None:
+    with target(pipeline) as made:
+        assert len(made._leases()) == 1
+        pipeline.redis.set(LAYOUT_KEY, encoded(Layout(2, tags(4))))
+        made.pages()["/healthz"]()
+        assert made._leases() == [lease_of(p, tagged=True) for p in range(4)]

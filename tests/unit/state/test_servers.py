@@ -71,3 +71,13 @@ def test_a_connection_on_which_nothing_can_be_sent_is_given_back() -> None:
         with pytest.raises(redis.ConnectionError):
             pipe.execute()
     assert given_back == [lent]
+
+
+def test_a_client_beside_another_one_leaves_the_connections_to_that_one() -> None:
+    with connect("redis+cluster://127.0.0.1:1") as client:
+        pool: Any = client.connection_pool.pool
+        closed: list[Any] = []
+        pool.close = lambda: closed.append(pool)
+        servers.beside(client, "{a}").close()
+        assert closed == []
+    assert closed == [pool]
