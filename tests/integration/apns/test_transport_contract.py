@@ -125,7 +125,7 @@ def test_behind_what_is_not_accepted_nothing_is_sent(make: Make) -> None:
             request.answer(503 if by_number(request) == 1 else 200)
 
     with H2Server(script) as server:
-        responses = chained(make, server, 8, {0: 1, 1: 2, 2: 3, 4: 5, 6: 7}, 0.5)
+        responses = chained(make, server, 8, {0: 1, 1: 2, 2: 3, 4: 5, 6: 7}, 2.0)
     assert responses == [
         ACCEPTED,
         Answer(503),

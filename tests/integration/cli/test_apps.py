@@ -4,6 +4,7 @@ import pytest
 
 from tests.integration.cli.conftest import Cli, apn, redis_of, rows
 from worker.core.model import AppSettings
+from worker.state.partition import untagged
 
 
 def test_S18_apps_are_created_listed_and_shown(cli, key_file):
@@ -83,9 +84,10 @@ def test_recent_messages_go_when_they_are_not_to_be_kept(cli):
     from worker.state import recent
 
     cli.ok("app", "create", "chat")
-    recent.keep(redis_of(cli), [("chat", "general", b"{}")], now=time.time())
+    partition = untagged(redis_of(cli))
+    recent.keep(partition, [("chat", "general", b"{}")], now=time.time())
     cli.ok("app", "set", "chat", "--no-keep-recent")
-    assert recent.documents(redis_of(cli), "chat", now=time.time()) == []
+    assert recent.documents(partition, "chat", now=time.time()) == []
 
 
 def test_a_database_without_schema_says_to_migrate(cli: Cli, empty_postgres_url, monkeypatch):

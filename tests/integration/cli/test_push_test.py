@@ -11,6 +11,7 @@ from producers import events as ev
 from tests.integration.cli.conftest import redis_of
 from worker.simulator import Answer
 from worker.state import recent
+from worker.state.partition import untagged
 
 GONE = int(time.time() * 1000)
 
@@ -43,7 +44,7 @@ def written(channel: str, text: str) -> ev.MessageNew:
 
 def keep(cli, *messages: ev.MessageNew) -> None:
     documents = [(one.app, one.channel.id, ev.encode(one)) for one in messages]
-    recent.keep(redis_of(cli), documents, now=time.time())
+    recent.keep(untagged(redis_of(cli)), documents, now=time.time())
 
 
 def test_S15_a_recent_message_of_a_channel_of_theirs_goes_to_all_their_devices(han, apns):

@@ -437,7 +437,8 @@ def test_a_worker_waits_for_its_schema_in_a_sentence(
     fault: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ticker, "PAUSE", 0.0)
-    runtime: Any = SimpleNamespace(journal=SimpleNamespace(unwatched=lambda: True))
+    partition = SimpleNamespace(journal=SimpleNamespace(unwatched=lambda: True))
+    runtime: Any = SimpleNamespace(partitions=(partition,))
 
     def tick() -> None:
         thread.stop()

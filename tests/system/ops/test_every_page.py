@@ -475,8 +475,10 @@ def is_plan(block: Block, world: World) -> None:
 
 def is_benchmarks(block: Block, world: World) -> None:
     for line in block.text.splitlines():
-        module, options = re.fullmatch(r"python -m (benchmarks\.\w+)((?: \[?--.*?)?)   .*", line).groups()  # type: ignore[union-attr]
-        source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        found = re.fullmatch(r"(?:python -m (benchmarks\.\w+)|carillon bench)((?: \[?--.*?)?)   .*", line)
+        assert found, line
+        module, options = found.groups()
+        source = (ROOT / f"{(module or 'worker.cli.bench').replace('.', '/')}.py").read_text()
         for option in re.findall(r"--[\w-]+", options):
             assert f'"{option}"' in source, line
 
