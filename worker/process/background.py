@@ -19,6 +19,7 @@ from worker.metrics import health
 from worker.metrics.engines import Engines, of_carillon
 from worker.metrics.figures import Figures
 from worker.metrics.http import Page
+from worker.pipeline.insist import INSIST_SECONDS
 from worker.process import exporter, watchdog
 from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leaders
@@ -29,6 +30,9 @@ from worker.process.ticker import Ticker
 
 #: Seconds that a background thread has to finish its last step, and with it its transaction.
 LAST_STEP: Final = 20.0
+#: Seconds that work has before the process ends. For as long it retries writing answers to a Redis that is down; no other process
+#: has these answers.
+PATIENCE: Final = INSIST_SECONDS + 30.0
 #: The background threads.
 _threads: list[BackgroundThread] = []
 #: The consumer has begun.
@@ -91,18 +95,19 @@ def stop_threads(**_: object) -> None:
         get_runtime().hand_over.stop()
 
 
-def join_threads(seconds: float) -> None:
-    """Waits until the background threads have finished their step, but no longer than this."""
-    ends = time.monotonic() + seconds
+def join_threads(patience: float) -> None:
+    """Waits until the background threads have finished their step, and so many seconds for work that was handed over."""
+    began = time.monotonic()
     for thread in _threads:
-        thread.join(max(0.0, ends - time.monotonic()))
+        thread.join(max(0.0, began + LAST_STEP - time.monotonic()))
     if _threads:
-        get_runtime().hand_over.join(ends)
+        get_runtime().hand_over.join(began + patience)
 
 
 @signals.worker_shutdown.connect
 def _close(**_: object) -> None:
     stop_threads()
-    join_threads(LAST_STEP)
+    # Longer than a supervisor waits, which ends the process: consumer.py bounds that.
+    join_threads(PATIENCE)
     exporter.stop()
     close_runtime()

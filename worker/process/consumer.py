@@ -30,9 +30,8 @@ from config.celeryconfig import URGENT
 from config.settings import get_settings
 from worker.core.errors import UnfitError
 from worker.pipeline.bulkhead import BULK, WAITING
-from worker.pipeline.insist import INSIST_SECONDS
 from worker.process import broker, exporter
-from worker.process.background import LAST_STEP, join_threads, stop_threads, takes_nothing
+from worker.process.background import LAST_STEP, PATIENCE, join_threads, stop_threads, takes_nothing
 from worker.process.celery_app import app, refuse_unusable
 from worker.process.host import Stop, at_terminal, hold_signals
 from worker.process.runtime import close_runtime, get_runtime
@@ -45,9 +44,6 @@ log = logging.getLogger(__name__)
 DEAF_SECONDS: Final = 6.0
 #: Seconds between two checks.
 PAUSE: Final = 0.5
-#: Seconds that tasks have before the process restarts. For as long a task retries writing answers to a Redis that is down;
-#: no other process has these answers.
-PATIENCE: Final = INSIST_SECONDS + 30.0
 #: A process that lived for fewer seconds waits `BREATH` seconds before it restarts, because the cause may persist.
 SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0
@@ -288,7 +284,7 @@ def _begin_again(hearing: _Hearing) -> None:
     while hearing.active and time.monotonic() < ends:
         time.sleep(0.05)
     stop_threads()
-    join_threads(LAST_STEP)
+    join_threads(max(LAST_STEP, ends - time.monotonic()))
     exporter.stop()
     close_runtime()
     _flush()
