@@ -78,10 +78,10 @@ def refuse_unusable(*, keys: bool = True) -> None:
         host.check_address_space()
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)
-        with suppress(redis.Error):  # it is away
-            found = layout.agree(client, settings.partitions)
-            if keys:
-                layout.refuse_closed(found)
+        if keys:
+            # The users of beat and of Flower may not read the layout, and neither uses it.
+            with suppress(redis.Error):  # it is away
+                layout.refuse_closed(layout.agree(client, settings.partitions))
     if keys:
         postgres.refuse_unfit(attach(settings).postgres)
 

@@ -195,8 +195,9 @@ def test_a_slot_moves_to_another_node_while_stores_use_it(clustered: Cluster) ->
         wait_until(lambda: clustered.owner(slot) is target, "the slot does not move")
         store.more()
         seen_to_the_end(store)
-        store.check(client)
     clustered.rest()
+    with connect(clustered.url, slot_key=prefix) as client:
+        store.check(client)
 
 
 def test_each_command_goes_to_the_node_that_has_its_key(clustered: Cluster, any_slot: Redis) -> None:
