@@ -43,7 +43,7 @@ from worker.reports.snapshot import (
     Trimmed,
     WayFacts,
 )
-from worker.state import backlog, streams
+from worker.state import backlog, servers, streams
 from worker.state.backlog import Backlog
 from worker.state.breaker import Breaker
 from worker.state.limiter import Limiter
@@ -170,7 +170,7 @@ def read(
 
 def of_redis(keyspace: Keyspace) -> RedisFacts:
     """Of the servers that have the partitions: the one that is fullest, and the worst of their settings."""
-    every = [_of_server(redis) for redis in {id(of.redis): of.redis for of in keyspace}.values()]
+    every = [_of_server(redis) for redis in {servers.server_of(of.redis): of.redis for of in keyspace}.values()]
     fullest = max(every, key=lambda one: (one.percent, one.used))
     policy = next((one.policy for one in every if one.policy != "noeviction"), fullest.policy)
     followed = [one for one in every if one.replicas]

@@ -207,6 +207,12 @@ def beside(client: redis.Redis, slot_key: str) -> redis.Redis:
     return _bound(lent.pool, slot_key) if isinstance(lent, _Lent) and lent.pool.spread else client
 
 
+def server_of(client: redis.Redis) -> object:
+    """What is the same for clients whose keys lie on the same server now. May raise what stands for a cluster that is away."""
+    lent = cast("Any", client.connection_pool)
+    return lent.pool.finder.address(lent.slot) if isinstance(lent, _Lent) else id(lent)
+
+
 def spread(client: redis.Redis) -> bool:
     """Whether the client's keys lie on several servers."""
     return isinstance(lent := cast("Any", client.connection_pool), _Lent) and lent.pool.spread

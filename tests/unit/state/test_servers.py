@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import redis
 
-from producers.topology import slot_of
+from producers.partitions import tags
+from producers.topology import SLOTS, slot_of
 from producers.urls import Address
 from worker.state import servers
 from worker.state.redis import connect
@@ -81,3 +82,14 @@ def test_a_client_beside_another_one_leaves_the_connections_to_that_one() -> Non
         servers.beside(client, "{a}").close()
         assert closed == []
     assert closed == [pool]
+
+
+def test_a_server_with_several_partitions_is_one() -> None:
+    with connect("redis+cluster://127.0.0.1:1") as client:
+        pool: Any = client.connection_pool.pool
+        pool.finder.address = lambda slot: Address("127.0.0.1", 1 if slot < SLOTS // 2 else 2)
+        first, second, third, fourth = (servers.beside(client, f"carillon:{{{tag}}}:") for tag in tags(4))
+        assert servers.server_of(first) == servers.server_of(second)
+        assert servers.server_of(third) == servers.server_of(fourth) != servers.server_of(first)
+    with connect("redis://127.0.0.1:1") as one, connect("redis://127.0.0.1:1") as other:
+        assert servers.server_of(servers.beside(one, "{a}")) == servers.server_of(one) != servers.server_of(other)
