@@ -246,7 +246,9 @@ class Owners:
                 pass
         for partition, nodes in claims.items():
             before = self._last.get(partition)
-            if before is None or (nodes == [before[0]] and partition not in self._disputed):
+            if before is None or nodes == [before[0]]:
+                # One that was dead takes itself for the primary until it follows again.
+                self._disputed.discard(partition)
                 self._last[partition] = nodes[0], began
             elif any(node is not before[0] for node in nodes):
                 self._disputed.add(partition)

@@ -129,11 +129,16 @@ class Rounds:
         #: Apps that have their share of what may be ready.
         self._full: Collection[str] = ()
         self._full_at = float("-inf")
+        self._lineage = ""
+        #: Whether another server has the streams by now. It may have them as they were a moment before: of what this leader has
+        #: opened some may not be open there, behind the cursor. A leader that begins takes it again.
+        self.replaced = False
         #: What came with the news that there is something, by stream.
         self._found: dict[str, Read] = {}
 
     def begin(self) -> int:
         """Reads the cursors, and takes again what a leader before left; returns how many entries that were."""
+        self._lineage = self._streams.lineage()
         self._streams.lead(self._lease.token)
         with self._lease.transaction() as db:
             self._cursors = cursors.read(db, self._names)
@@ -327,6 +332,7 @@ class Rounds:
         With very many apps, of those on whose streams nothing comes only a part, unless `every` one is wanted.
         """
         self._looked_at = time.monotonic()
+        self.replaced = self._streams.lineage() != self._lineage
         self._intake.look_ahead()
         apps = {app for app in self._apps.names() if self._streams.owns(app)}
         if apps != self._known:

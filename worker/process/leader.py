@@ -158,6 +158,9 @@ class Leader(BackgroundThread):
         while not self._stop.is_set():
             lease.renew()
             rounds.step(wait=1.0)
+            if rounds.replaced:
+                log.info("another server has the streams, the intake begins again", extra=self._about)
+                return 0.0
             if (successor := self._spread.hand_over(of.index)) is not None:
                 log.info("handing the intake over", extra={"to": successor, **self._about})
                 return HANDED_OVER

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import redis
 
 from producers.events import FIELD, MAX_DOCUMENT
 from producers.wire import RESERVED
@@ -103,6 +104,14 @@ class Streams:
         self._token = token
         if not self._scripts.lead(token=token):
             raise LeaseLost("a newer leader moves entries")
+
+    def lineage(self) -> str:
+        """Whose data the server has: another answer after a failover, or a restart; '' where it does not say."""
+        try:
+            found: Any = self._redis.info("replication")
+        except redis.ResponseError:  # INFO was renamed away
+            return ""
+        return str(found.get("master_replid", ""))
 
     def read(self, stream: str, after: str, *, entries: int, octets: int) -> Read:
         """Up to so many entries behind `after`, and at least one where there is any."""

@@ -434,3 +434,23 @@ def test_how_many_events_wait_is_counted_by_app(two):
     two.rounds.look()
     assert pressure(two.partition) == (0, {})
     assert 0 < two.redis.ttl("carillon:pressure") <= 30
+
+
+def test_what_a_failover_closed_behind_the_cursor_is_taken_again(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new primary has the entry and not that it was opened: replication ended in between."""
+    pipeline.member("general", "leia", "han")
+    pipeline.run()
+    pipeline.publish(message())
+    pipeline.take()
+    assert not pipeline.rounds.replaced
+    stream = pipeline.partition.keys.EVENTS()
+    entries: Any = pipeline.redis.xrange(stream)
+    pipeline.redis.flushdb()
+    for id, fields in entries:
+        pipeline.redis.xadd(stream, fields, id=id)
+    monkeypatch.setattr(Streams, "lineage", lambda _: "another")
+    pipeline.take()
+    assert [pipeline.rounds.replaced, pipeline.lead()] == [True, 1]
+    assert [user_of(one) for one in pipeline.run()] == ["han"]
