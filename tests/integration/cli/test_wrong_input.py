@@ -447,6 +447,7 @@ def test_a_worker_waits_for_its_schema_in_a_sentence(
     thread = ticker.Ticker(runtime, tick)
     thread.start()
     thread.join(30)
+    thread.stop()  # where it failed before it called, it would go on, and log in other tests
     assert [record.message for record in caplog.records] == [f"the tick waits: {MIGRATE}"]
     assert caplog.records[0].exc_info is None
 
