@@ -139,7 +139,10 @@ NOT_RUN = {
         "carillon app delete",
     ): "asks in a terminal; tests/integration/cli/test_forgetting.py says --yes",
     ("docs/fcm.md", "carillon doctor"): "asks Google",
-    ("docs/kubernetes.md", "kubectl create namespace"): "needs a cluster; tests/integration/deployment has the manifests",
+    (
+        "docs/kubernetes.md",
+        "kubectl create namespace",
+    ): "needs a cluster; tests/integration/deployment has the manifests",
     ("docs/kubernetes.md", "kubectl -n push delete job"): "needs a cluster, and the overlay of an installation",
     (
         "docs/partitions.md",
