@@ -216,10 +216,6 @@ class ClusterTopology(Topology):
         ranges, at = self._ranges, bisect_right(self._starts, slot) - 1
         return ranges[at][1] if 0 <= at < len(ranges) and slot <= ranges[at][0] else None
 
-    def primaries(self) -> list[Address]:
-        """Every node that owns slots, in the order of the slots."""
-        return list(dict.fromkeys(address for _, address in self._ranges))
-
     def due(self) -> bool:
         return self._stale
 

@@ -79,7 +79,7 @@ def refuse_unusable(*, keys: bool = True) -> None:
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)
         if keys:
-            # The users of beat and of Flower may not read the layout, and neither uses it.
+            # The users of beat and of Flower may write none, and neither needs one.
             with suppress(redis.Error):  # it is away
                 layout.refuse_closed(layout.agree(client, settings.partitions))
     if keys:

@@ -4,7 +4,7 @@ Times are on Redis' clock. Decides nothing.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -30,11 +30,6 @@ class DeferredDevices:
                 delay=delay,
                 refusals=[_encode(one) for one in refusals],
             )
-
-    def known(self, way: Way) -> set[int]:
-        """The devices whose retirement is deferred."""
-        found: Any = self._redis.zrange(self._keys.DEFERRED(way), 0, -1)
-        return {_decode(one)[0] for one in found}
 
     def due(self, *, delay: float, limit: int = 5000) -> dict[Way, list[Refusal]]:
         """The refusals that are due, by way. After a time without a call they are due in `delay` seconds."""
