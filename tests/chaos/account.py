@@ -194,9 +194,9 @@ def judge(expected: Mapping[str, str], accepted: Iterable[Accepted], excuses: Ex
         seen[one.id].append(one)
     account = Account(len(expected), total)
     missing = [id for id in expected if id not in seen]
-    account.lost_in_failover = [id for id in missing if id in excuses.at_risk]
+    account.lost_in_failover = [id for id in missing if id in excuses.at_risk and id not in excuses.refused]
     account.lost = [id for id in missing if id not in excuses.refused and id not in excuses.at_risk]
-    account.given_up = [id for id in missing if id in excuses.refused and id not in excuses.at_risk]
+    account.given_up = [id for id in missing if id in excuses.refused]
     for id, arrivals in seen.items():
         if expected.get(id) != arrivals[0].token:
             account.unexpected.append(id)

@@ -356,9 +356,10 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     counts = dict(system.counts())
     visited = _visited(sent, world, message_of, expected)
     # Whoever has left is not notified of what waits for longer than a moment: the system says of how many it thought so.
-    left = sorted(visited.intersection(judged.lost))[: counts.get("dropped.left", 0)]
+    left = [id for id in (*judged.lost, *judged.lost_in_failover) if id in visited][: counts.get("dropped.left", 0)]
     stayed_away = set(left)
     judged.lost = [id for id in judged.lost if id not in stayed_away]
+    judged.lost_in_failover = [id for id in judged.lost_in_failover if id not in stayed_away]
     by_kind = {
         kind: account.judge(
             {id: token for id, token in expected.items() if KIND_OF_WAY[ways[token]] == kind and id not in stayed_away},

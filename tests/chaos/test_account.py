@@ -150,8 +150,8 @@ def test_a_failover_takes_what_the_old_primary_alone_had(began, ended, took):
 
 
 def test_what_was_confirmed_when_a_primary_was_replaced_is_counted_apart():
-    account = judge(EXPECTED, [], Excuses(at_risk={"id-1"}))
-    assert (account.lost_in_failover, account.lost) == (["id-1"], ["id-2"])
+    account = judge(EXPECTED | {"id-3": "token-3"}, [], Excuses(at_risk={"id-1", "id-3"}, refused={"id-3"}))
+    assert (account.lost_in_failover, account.lost, account.given_up) == (["id-1"], ["id-2"], ["id-3"])
 
 
 @pytest.mark.parametrize(
