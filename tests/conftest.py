@@ -31,6 +31,7 @@ TEMPLATE = "carillon_template"
 LONGEST = (
     *("test_outage_trial.py", "test_benchmarks.py", "test_chaos.py", "test_browser.py"),
     *("test_own_system.py", "test_whole_systems.py", "test_demo_run.py"),
+    *("test_brokers.py", "test_failover_of_workers.py", "test_failover_of_publishers.py", "test_failover_of_all.py"),
 )
 
 
