@@ -19,8 +19,10 @@ from tests.databases import create, drop, named
 from tests.integration.dashboard.conftest import DOORS, HASH, USERS, Site, done
 from tests.integration.pipeline.harness import START, Pipeline, message
 from tests.integration.security.acl import denied, make, may, url_of
+from tests.processes import PATIENCE
 from tests.system.dashboard.world import TEXT, crawl, happen
 from tests.valkey import Valkey
+from worker.dashboard import app as dashboard
 from worker.dashboard.access import Access, Account
 from worker.dashboard.acts import ACTS
 from worker.dashboard.app import make_app
@@ -111,7 +113,10 @@ def wait(pipeline: Pipeline) -> None:
             pipeline.run()
 
 
-def test_every_page_comes(site: Site, admin: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_page_comes(
+    site: Site, admin: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard, "PATIENCE", PATIENCE)  # how long a panel takes is not what this is about
     visitor = site.visitor("ada")
     found, answers = crawl(visitor.get)
     answers += [visitor.get(f"/why?app=demo&event={event}").text for event in ("held", "unread", "never")]
