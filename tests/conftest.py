@@ -29,7 +29,7 @@ for _number, _handler in (
 TEMPLATE = "carillon_template"
 #: The files that take longest. They begin first, so that at the end no process waits for one that is still at such a file.
 LONGEST = (
-    *("test_outage_trial.py", "test_benchmarks.py", "test_chaos.py", "test_browser.py"),
+    *("test_outage_trial.py", "test_benchmarks.py", "test_benchmarks_of_size.py", "test_chaos.py", "test_browser.py"),
     *("test_own_system.py", "test_whole_systems.py", "test_demo_run.py"),
     *("test_brokers.py", "test_failover_of_workers.py", "test_failover_of_publishers.py", "test_failover_of_all.py"),
 )
