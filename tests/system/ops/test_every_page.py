@@ -143,6 +143,7 @@ NOT_RUN = {
         "docs/kubernetes.md",
         "kubectl create namespace",
     ): "needs a cluster; tests/integration/deployment has the manifests",
+    ("docs/scaling.md", "carillon bench "): "measures for a minute; tests/system/test_bench.py runs it for less",
     ("docs/kubernetes.md", "kubectl -n push delete job"): "needs a cluster, and the overlay of an installation",
     (
         "docs/partitions.md",
