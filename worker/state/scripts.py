@@ -17,10 +17,12 @@ of the text, so each partition has scripts of its own.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import chain
 from typing import Any, Final, NamedTuple
+
+from redis.exceptions import NoScriptError
 
 from worker.state.keys import FAMILIES, PREFIX, Keys
 from worker.state.redis import Redis
@@ -63,7 +65,11 @@ class Script:
             raise TypeError(f"{self._name}.lua takes {sorted(self._names)}, not {sorted(given)}")
         keys = chain.from_iterable(self._values(one, given[one.name], counted=False) for one in self._source.keys)
         argv = chain.from_iterable(self._values(one, given[one.name], counted=True) for one in self._source.argv)
-        return self._call(keys=list(keys) or self._home, args=list(argv))
+        call = partial(self._call, keys=list(keys) or self._home, args=list(argv))
+        try:
+            return call()
+        except NoScriptError:  # the primary that loaded it was replaced before it ran it
+            return call()
 
     def _values(self, argument: Argument, given: Any, *, counted: bool) -> Iterable[Any]:
         if not (width := len(argument.fields)):

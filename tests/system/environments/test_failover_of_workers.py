@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from time import sleep
 from typing import Any, Self
 
 import pytest
 import redis
+from redis.exceptions import NoScriptError
 
 from producers.topology import slot_of
 from tests.valkey import Cluster, Valkey, Watched, wait_until
@@ -81,9 +83,13 @@ class Store:
     def _write(self) -> None:
         self._n += 1
         name = str(self._n)
-        self._script(keys=[f"{self._prefix}open", f"{self._prefix}ready"], args=[name])
+        call = partial(self._script, keys=[f"{self._prefix}open", f"{self._prefix}ready"], args=[name])
+        try:
+            call()
+        except NoScriptError:  # as `worker/state/scripts.py` does
+            call()
         with self._redis.pipeline(transaction=False) as pipe:
-            self._script(keys=[f"{self._prefix}open", f"{self._prefix}ready"], args=[name], client=pipe)
+            pipe.hset(f"{self._prefix}open", name, 1)
             pipe.hlen(f"{self._prefix}open")
             pipe.execute()
         with self._redis.pipeline() as pipe:

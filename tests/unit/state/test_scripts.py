@@ -5,11 +5,15 @@ import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from redis.exceptions import NoScriptError
 
 from worker.state import scripts
-from worker.state.keys import FAMILIES
+from worker.state.keys import FAMILIES, PREFIX, Keys
+from worker.state.scripts import Script
 
 ROOT = Path(__file__).parents[3]
 LUA = Path(str(files("worker.state"))) / "lua"
@@ -100,3 +104,17 @@ def test_a_script_without_its_header_is_none(monkeypatch: pytest.MonkeyPatch, tm
         scripts.source("silent")
     with pytest.raises(ValueError, match="cannot be read at 'one two'"):
         scripts.source("odd")
+
+
+def test_a_script_that_a_replaced_primary_had_loaded_is_loaded_again():
+    answers: list[Any] = [NoScriptError("NOSCRIPT"), 1]
+
+    def run(keys: list[str], args: list[str]) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    client: Any = SimpleNamespace(register_script=lambda _: run)
+    assert Script(client, Keys(PREFIX, "partition"), "lead")(token=1) == 1
+    assert answers == []
