@@ -34,6 +34,8 @@ _NOT_OURS = frozenset(
     {"max_connections", "timeout", "decode_responses", "encoding", "encoding_errors", "retry_on_error"}
 )
 
+#: How a server's answer begins that takes no writes until its disk, its replicas or its primary are back.
+NO_WRITES: Final = ("MISCONF ", "NOREPLICAS ", "MASTERDOWN ")
 CLUSTER: Final = "this is a Redis Cluster: name it as redis+cluster://"
 SENTINEL: Final = "this is a Sentinel: name it as redis+sentinel://…?service=NAME"
 REPLICA: Final = "this Redis is a read-only replica: the primary's address is needed"
@@ -180,7 +182,7 @@ def translated(fault: Exception) -> AwayError | PublishError:
         return PublishError(CLUSTER)
     if isinstance(fault, exceptions.ReadOnlyError):
         return AwayError(REPLICA)
-    if isinstance(fault, _COME_AGAIN) or text.startswith(("MISCONF", "NOREPLICAS", "MASTERDOWN", "LOADING")):
+    if isinstance(fault, _COME_AGAIN) or text.startswith((*NO_WRITES, "LOADING")):
         return AwayError(text.rstrip(".") or type(fault).__name__)
     if text.startswith("WRONGTYPE"):
         return ClosedError(f"Redis answered: {text}")

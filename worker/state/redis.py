@@ -25,8 +25,6 @@ Error = redis.RedisError
 
 #: What stands for "Redis is away". A replica is read-only until it is the primary.
 Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
-#: How a server begins that takes no writes until its disk, its replicas or its primary are back.
-NO_WRITES: Final = ("MISCONF ", "NOREPLICAS ", "MASTERDOWN ")
 #: What stands for "Redis is away or full; the same call may work later".
 Unavailable = (*Away, redis.OutOfMemoryError)
 
@@ -64,7 +62,7 @@ def _heeding(kind: type[Any]) -> type[Any]:
             try:
                 return super().read_response(*arguments, **options)
             except redis.ResponseError as fault:
-                if str(fault).startswith(NO_WRITES):
+                if str(fault).startswith(link.NO_WRITES):
                     raise redis.ConnectionError(str(fault)) from fault
                 raise
 

@@ -94,7 +94,7 @@ class _Finding:
             return _NOBODY
         if isinstance(fault, redis.ReadOnlyError) or str(fault).startswith("UNBLOCKED"):
             return _ENDED
-        return str(fault) if str(fault).startswith(("MISCONF ", "NOREPLICAS ", "MASTERDOWN ")) else None
+        return str(fault) if str(fault).startswith(link.NO_WRITES) else None
 
     def _leave(self, text: str, fault: Exception | None = None) -> None:
         if self.at is not None and text is not _MOVED:

@@ -28,12 +28,6 @@ SLOT = slot_of(TAGGED.encode())
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with ExitStack() as stack:
-        yield Watched(tmp_path_factory.mktemp("watched"), stack)
-
-
-@pytest.fixture(scope="module")
 def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ExitStack() as stack:
         made = Cluster(tmp_path_factory.mktemp("clustered"), stack)

@@ -24,12 +24,6 @@ COUNT = "redis.call('HSETNX', KEYS[1], ARGV[1], 1) return redis.call('RPUSH', KE
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    with ExitStack() as stack:
-        yield Watched(tmp_path_factory.mktemp("watched"), stack)
-
-
-@pytest.fixture(scope="module")
 def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ExitStack() as stack:
         yield Cluster(tmp_path_factory.mktemp("clustered"), stack)
