@@ -17,6 +17,24 @@ BEGINNING: Final = "0-0"
 _TAKEN_OVER: Final = "taken over"
 
 
+def move_from(source: str) -> str:
+    """The statement that moves a cursor, if it is where it is thought to be.
+
+    `source`: '', or a table without whose row nothing moves.
+    """
+    values = "%(stream)s, %(after)s, %(taken)s, %(first)s::bigint, %(read)s::bigint, clock_timestamp()"
+    return (
+        "INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
+        f" SELECT {values}{source and f' FROM {source}'}"
+        " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor, taken = excluded.taken,"
+        " first_place = excluded.first_place, read = excluded.read, moved_at = excluded.moved_at"
+        " WHERE c.cursor = %(before)s"
+    )
+
+
+_MOVE: Final = move_from("")
+
+
 class Cursor(NamedTuple):
     """The id of the last applied entry, and the places, by id, of the entries that were applied with it, in order."""
 
@@ -51,23 +69,21 @@ def _take_over(db: Connection) -> str:
 
 def move(db: Connection, stream: str, before: Cursor, after: Cursor) -> None:
     """Moves the cursor from `before` to `after`. Raises `LeaseLost` if it is not at `before`: another leader moved it."""
-    moved = db.execute(
-        "INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
-        " VALUES (%(stream)s, %(after)s, %(taken)s, %(first)s, %(read)s, clock_timestamp())"
-        " ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor, taken = excluded.taken,"
-        " first_place = excluded.first_place, read = excluded.read, moved_at = excluded.moved_at"
-        " WHERE c.cursor = %(before)s",
-        {
-            "stream": stream,
-            "before": before.id,
-            "after": after.id,
-            "taken": " ".join(after.taken),
-            "first": min(after.taken.values(), default=0),
-            "read": after.read,
-        },
-    )
+    moved = db.execute(_MOVE, moving(stream, before, after))
     if moved.rowcount != 1:
         raise LeaseLost(f"the cursor of {stream} is not at {before.id}")
+
+
+def moving(stream: str, before: Cursor, after: Cursor) -> dict[str, object]:
+    """What `move_from` moves the cursor with, by name."""
+    return {
+        "stream": stream,
+        "before": before.id,
+        "after": after.id,
+        "taken": " ".join(after.taken),
+        "first": min(after.taken.values(), default=0),
+        "read": after.read,
+    }
 
 
 def draw_places(db: Connection, n: int) -> int:

@@ -11,19 +11,16 @@ import msgspec
 import psycopg
 
 from worker.database import bulk
-from worker.database.cursors import Cursor
+from worker.database.cursors import Cursor, move_from, moving
 from worker.database.messages import MessageRow
+from worker.database.tallies import ADD
 
 #: Runs a statement that begins behind `WITH held AS (…)`, which has a row while this process has the lease.
 AtOnce = Callable[[bytes, Mapping[str, Any]], object]
 
 # The division fails, and all of it with it, unless every message was recorded.
 _TAKE: Final = (
-    b"moved AS (INSERT INTO carillon.cursors AS c (stream, cursor, taken, first_place, read, moved_at)"
-    b" SELECT %(stream)s, %(after)s, %(taken)s, %(first)s::bigint, %(read)s::bigint, clock_timestamp() FROM held"
-    b" ON CONFLICT (stream) DO UPDATE SET cursor = excluded.cursor, taken = excluded.taken,"
-    b" first_place = excluded.first_place, read = excluded.read, moved_at = excluded.moved_at"
-    b" WHERE c.cursor = %(before)s RETURNING 1),"
+    b"moved AS (" + move_from("held").encode() + b" RETURNING 1),"
     b" recorded AS (INSERT INTO carillon.messages"
     b" (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
     b" SELECT app, event_id, entry, message_id, channel, sender, NULL, position, written FROM moved,"
@@ -33,9 +30,8 @@ _TAKE: Final = (
     b" ON CONFLICT DO NOTHING RETURNING 1),"
     b" counted AS (INSERT INTO carillon.tallies AS t (source, app, provider, totals)"
     b" SELECT 'intake', app, 0, totals::jsonb FROM moved, unnest(%(of)b::text[], %(totals)b::text[]) AS w (app, totals)"
-    b" ON CONFLICT (app, provider, source) DO UPDATE SET changed_at = now(), totals = t.totals ||"
-    b" (SELECT jsonb_object_agg(key, value::bigint + coalesce((t.totals ->> key)::bigint, 0))"
-    b" FROM jsonb_each_text(excluded.totals)))"
+    + ADD.encode()
+    + b")"
     b" SELECT 1 / (count(*) = %(n)s)::int FROM recorded"
 )
 _encode: Final = msgspec.json.Encoder().encode
@@ -57,13 +53,7 @@ def take(
         [(*row[:6], row.place, row.written) for row in rows]
     )
     of, totals = bulk.columns([(app, _encode(one).decode()) for app, one in sorted(counted.items())])
-    given = {
-        "stream": stream,
-        "before": before.id,
-        "after": after.id,
-        "taken": " ".join(after.taken),
-        "first": min(after.taken.values(), default=0),
-        "read": after.read,
+    given = moving(stream, before, after) | {
         "apps": apps,
         "ids": ids,
         "entries": entries,

@@ -41,6 +41,14 @@ class Tallied(NamedTuple):
     totals: dict[str, float]
 
 
+#: Adds what an INSERT into `carillon.tallies AS t` has to what is there.
+ADD: Final = (
+    " ON CONFLICT (app, provider, source) DO UPDATE SET changed_at = now(), totals = t.totals ||"
+    " (SELECT jsonb_object_agg(key, value::bigint + coalesce((t.totals ->> key)::bigint, 0))"
+    " FROM jsonb_each_text(excluded.totals))"
+)
+
+
 def add(db: Connection, source: Source, added: Added) -> None:
     """Adds to the counters, inside the caller's transaction. One transaction at a time adds for a source."""
     added = {key: of for key, of in sorted(added.items()) if of}
@@ -67,10 +75,7 @@ def count_events(db: Connection, added: Mapping[tuple[str, int], Mapping[str, in
         db,
         "INSERT INTO carillon.tallies AS t (source, app, provider, totals)"
         " SELECT 'intake', app, provider, totals::jsonb"
-        " FROM unnest(%b::text[], %b::int[], %b::text[]) AS w (app, provider, totals)"
-        " ON CONFLICT (app, provider, source) DO UPDATE SET changed_at = now(), totals = t.totals ||"
-        " (SELECT jsonb_object_agg(key, value::bigint + coalesce((t.totals ->> key)::bigint, 0))"
-        " FROM jsonb_each_text(excluded.totals))",
+        " FROM unnest(%b::text[], %b::int[], %b::text[]) AS w (app, provider, totals)" + ADD,
         [(*key, _encode(of).decode()) for key, of in sorted(added.items()) if of],
     )
 
