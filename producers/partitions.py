@@ -1,4 +1,4 @@
-"""Where an app's events go: its partition, and the names of that partition's keys. Touches no socket.
+"""Where an app's events go: their partition, and the names of that partition's keys. Touches no socket.
 
 With one partition and no layout in Redis, the keys are `carillon:<name>`. Otherwise they are `carillon:{<tag>}:<name>`: Redis
 puts all keys with one tag in the same slot, so that a script may touch all of a partition's. `docs/contract.md` has the rules
@@ -6,7 +6,7 @@ for producers in other languages, `docs/partitions-vectors.json` what they can b
 """
 
 from binascii import crc_hqx
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
@@ -36,37 +36,52 @@ class Layout(msgspec.Struct, frozen=True):
     """The partitions of an installation. Without tags there is one partition, whose keys have no tag.
 
     `generation` grows with each change. A `closed` layout is about to be replaced: nothing may be published meanwhile.
+    `spread`: large apps, each channel of which has a partition of its own choice; all else of them is in their home.
     """
 
     generation: int
     tags: tuple[str, ...] = ()
     closed: bool = False
+    spread: frozenset[str] = frozenset()
 
     @property
     def partitions(self) -> int:
         """How many there are."""
         return len(self.tags) or 1
 
-    def partition_of(self, app: str) -> int:
-        """The partition that the app lives in."""
+    def is_spread(self, app: str) -> bool:
+        """Whether the app's channels are spread over the partitions."""
+        return app in self.spread
+
+    def home_of(self, app: str) -> int:
+        """The partition that the app lives in; of a spread one, all of it but its channels."""
         return hash_of(app) % len(self.tags) if self.tags else 0
+
+    def partition_of(self, app: str, channel: str | None = None) -> int:
+        """The partition of a channel of the app, or with None its home. Only a spread app's channels have another one."""
+        if channel is None or app not in self.spread:
+            return self.home_of(app)
+        return hash_of(app, channel) % len(self.tags)
 
     def prefix(self, partition: int) -> str:
         """What the partition's keys begin with."""
         return f"{_PREFIX}{{{self.tags[partition]}}}:" if self.tags else _PREFIX
 
-    def stream(self, app: str, own: bool = False) -> str:
-        """The stream that the app's events are put on: of its partition, or its `own` there."""
-        inlet = self.prefix(self.partition_of(app)) + _EVENTS if self.tags else STREAM
-        return f"{inlet}:{app}" if own else inlet
+    def stream(self, app: str, own: bool = False, *, channel: str | None = None) -> str:
+        """The stream that events of the app about the channel are put on, or with None its other events.
 
-    def pressure(self, app: str) -> str:
-        """The hash that says how much waits in the app's partition."""
-        return self.prefix(self.partition_of(app)) + "pressure"
+        It is that of their partition, or the app's `own` there. A spread app's are always put on its own.
+        """
+        inlet = self.prefix(self.partition_of(app, channel)) + _EVENTS if self.tags else STREAM
+        return f"{inlet}:{app}" if own or app in self.spread else inlet
 
-    def shown(self, app: str) -> str:
-        """The sorted set of the notifications of the app that may be shown."""
-        return f"{self.prefix(self.partition_of(app))}shown:{app}"
+    def pressure(self, app: str, channel: str | None = None) -> str:
+        """The hash that says how much waits in the partition of the channel, or with None in that of the app."""
+        return self.prefix(self.partition_of(app, channel)) + "pressure"
+
+    def shown(self, app: str, channel: str | None = None) -> str:
+        """The sorted set of the notifications of the app that may be shown, those of this channel among them."""
+        return f"{self.prefix(self.partition_of(app, channel))}shown:{app}"
 
 
 #: The layout where none stands in Redis.
@@ -74,9 +89,13 @@ UNTAGGED: Final = Layout(generation=1)
 
 
 @lru_cache(_APPS)
-def hash_of(app: str) -> int:
-    """The first four octets of SHA-256 of the app's UTF-8, as a number. Bytes as published: no Unicode normalisation."""
-    return int.from_bytes(sha256(app.encode()).digest()[:4])
+def hash_of(app: str, channel: str | None = None) -> int:
+    """The first four octets of SHA-256 of the app's UTF-8, as a number; of a channel: of both, with a zero octet in between.
+
+    Bytes as published: no Unicode normalisation.
+    """
+    hashed = app if channel is None else f"{app}\0{channel}"
+    return int.from_bytes(sha256(hashed.encode()).digest()[:4])
 
 
 def slot_of(tag: str) -> int:
@@ -113,6 +132,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     partitions: int
     tags: list[str]
     closed: bool = False
+    spread: list[str] = []
 
 
 _decode: Final = msgspec.json.Decoder(_Document).decode
@@ -127,21 +147,23 @@ def parsed(value: bytes | None) -> Layout:
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         # A field that is not known may change where events go.
         raise LayoutError(f"{LAYOUT_KEY}: {fault}; if a newer release wrote it, update the producers") from None
-    _check(found.generation, found.partitions, found.tags)
-    return Layout(found.generation, tuple(found.tags), found.closed)
+    _check(found.generation, found.partitions, found.tags, found.spread)
+    return Layout(found.generation, tuple(found.tags), found.closed, frozenset(found.spread))
 
 
 def encoded(layout: Layout) -> bytes:
     """The value of `LAYOUT_KEY` for a layout. Raises `LayoutError` for one that cannot be."""
-    _check(layout.generation, layout.partitions, layout.tags)
-    document = _Document(layout.generation, layout.partitions, list(layout.tags), layout.closed)
+    _check(layout.generation, layout.partitions, layout.tags, layout.spread)
+    document = _Document(layout.generation, layout.partitions, list(layout.tags), layout.closed, sorted(layout.spread))
     plain = msgspec.to_builtins(document)
-    if not layout.closed:
-        del plain["closed"]
+    # Without spread apps it is what a release before 0.8 reads.
+    for name in ("closed", "spread"):
+        if not plain[name]:
+            del plain[name]
     return msgspec.json.encode(plain)
 
 
-def _check(generation: int, partitions: int, tags: Sequence[str]) -> None:
+def _check(generation: int, partitions: int, tags: Sequence[str], spread: Collection[str]) -> None:
     if generation < 1:
         raise LayoutError(f"{LAYOUT_KEY}: generation: expected 1 or more")
     check_partitions(partitions)
@@ -154,3 +176,7 @@ def _check(generation: int, partitions: int, tags: Sequence[str]) -> None:
             raise LayoutError(
                 f"{LAYOUT_KEY}: tags: each is 1 to {LONGEST_TAG} printable ASCII characters, without braces and colons"
             )
+    if spread and partitions == 1:
+        raise LayoutError(f"{LAYOUT_KEY}: spread: with one partition there is nothing to spread an app over")
+    if "" in spread:
+        raise LayoutError(f"{LAYOUT_KEY}: spread: no app has an empty name")

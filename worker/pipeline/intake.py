@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from producers import events
 from producers.errors import EventError
+from producers.routing import channel_in
 from worker.core.admission import check_time, unknown_app
 from worker.core.badges import Cleared, Clearing
 from worker.core.envelope import identify
@@ -391,6 +392,11 @@ class Intake:
     def _check(self, event: events.AnyEvent) -> None:
         if not self._partition.owns(event.app):
             raise Refused(f"app: {event.app!r} lives in another partition: its producer has another hash or layout")
+        if not self._partition.is_right(event.app, channel_in(event)):
+            raise Refused(
+                f"channel: {event.app!r} is spread, and this event belongs to another partition: its producer has"
+                " another hash, or does not know spread apps"
+            )
         if self._apps.app(event.app) is None:
             self._apps.look(since=self._taken_at)
             if self._apps.app(event.app) is None:

@@ -71,8 +71,16 @@ class Runtime:
         return [PartitionRuntime(self, one, alone=len(every) == 1) for one in every]
 
     def of_app(self, app: str) -> PartitionRuntime:
-        """That of the partition in which the app lives."""
+        """That of the partition in which the app lives: of a spread app its home."""
         return self.partitions[self.keyspace.of_app(app).index]
+
+    def of_channel(self, app: str, channel: str) -> PartitionRuntime:
+        """That of the partition of this channel of the app."""
+        return self.partitions[self.keyspace.of_channel(app, channel).index]
+
+    def all_of(self, app: str) -> Sequence[PartitionRuntime]:
+        """Those of every partition that may hold work of the app, its home first."""
+        return [self.partitions[one.index] for one in self.keyspace.all_of(app)]
 
     @once
     def pool(self) -> Pool:

@@ -31,8 +31,16 @@ class Partition:
         self.scripts = Scripts(redis, self.keys)
 
     def owns(self, app: str) -> bool:
-        """Whether the app lives here."""
-        return self._layout.partition_of(app) == self.index
+        """Whether events of the app may come here: it lives here, or its channels are spread over all partitions."""
+        return self._layout.is_spread(app) or self.is_home(app)
+
+    def is_home(self, app: str) -> bool:
+        """Whether the app lives here, with its badges, rates and all that is no channel's."""
+        return self._layout.home_of(app) == self.index
+
+    def is_right(self, app: str, channel: str | None) -> bool:
+        """Whether events about this channel of the app, or with None its other events, belong here."""
+        return self._layout.partition_of(app, channel) == self.index
 
     def __repr__(self) -> str:
         return f"Partition({self.index}, {self.prefix!r})"
@@ -73,8 +81,17 @@ class Keyspace:
             return self
 
     def of_app(self, app: str) -> Partition:
-        """The partition that the app lives in."""
-        return self.partitions[self.layout.partition_of(app)]
+        """The partition that the app lives in: of a spread app its home."""
+        return self.partitions[self.layout.home_of(app)]
+
+    def of_channel(self, app: str, channel: str) -> Partition:
+        """The partition of this channel of the app."""
+        return self.partitions[self.layout.partition_of(app, channel)]
+
+    def all_of(self, app: str) -> Sequence[Partition]:
+        """Every partition that may hold work of the app, its home first."""
+        home = self.of_app(app)
+        return [home, *(one for one in self.partitions if one is not home)] if self.layout.is_spread(app) else [home]
 
     def __iter__(self) -> Iterator[Partition]:
         return iter(self.partitions)

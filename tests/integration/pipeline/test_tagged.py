@@ -59,3 +59,20 @@ def test_an_event_in_another_app_s_partition_is_a_dead_letter(pipeline: Pipeline
     pipeline.take()
     [letter] = pipeline.ledger.dead_letters()
     assert "lives in another partition" in letter.letter.error
+
+
+class TestSpread:
+    """The app's channels are spread; `pipeline` has its home."""
+
+    @pytest.fixture
+    def layout(self) -> Layout:
+        return Layout(2, tags(4), spread=frozenset({"demo"}))
+
+    def test_an_event_about_a_channel_of_another_partition_is_a_dead_letter(self, pipeline: Pipeline) -> None:
+        of = pipeline.keyspace
+        here = next(f"c{n}" for n in range(99) if of.of_channel("demo", f"c{n}") is pipeline.partition)
+        other = next(f"c{n}" for n in range(99) if of.of_channel("demo", f"c{n}") is not pipeline.partition)
+        pipeline.publish(message(id="e1", channel=other), message(id="e2", channel=here))
+        pipeline.take()
+        [letter] = pipeline.ledger.dead_letters()
+        assert (letter.letter.event_id, "belongs to another partition" in letter.letter.error) == ("e1", True)

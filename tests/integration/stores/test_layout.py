@@ -33,6 +33,21 @@ def test_an_empty_redis_gets_as_many_as_are_asked_for_and_everybody_else_reads_t
         assert keyspace.of_app(app).owns(app)
 
 
+def test_a_spread_app_may_have_work_in_every_partition_and_has_one_home(redis: Redis) -> None:
+    redis.set(LAYOUT_KEY, encoded(Layout(2, tags(4), spread=frozenset({"acme"}))))
+    keyspace = Keyspace(redis)
+    assert all(of.owns("acme") for of in keyspace)
+    home = keyspace.of_app("acme")
+    assert [of for of in keyspace if of.is_home("acme")] == [home]
+    assert keyspace.all_of("acme") == [home, *(of for of in keyspace if of is not home)]
+    assert keyspace.all_of("demo") == [keyspace.of_app("demo")]
+    there = keyspace.of_channel("acme", "news")
+    assert there is not home
+    assert [of for of in keyspace if of.is_right("acme", "news")] == [there]
+    assert [of for of in keyspace if of.is_right("acme", None)] == [home]
+    assert keyspace.of_channel("demo", "news") is keyspace.of_app("demo")
+
+
 def test_the_first_of_two_that_write_at_once_decides(redis: Redis) -> None:
     redis.set(LAYOUT_KEY, encoded(Layout(2, tags(8))))
     with pytest.raises(UnfitError, match="is 4, and this Redis has 8 partitions: set it to 8"):

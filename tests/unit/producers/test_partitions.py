@@ -38,6 +38,29 @@ def test_the_streams_are_those_of_the_vectors(row):
     assert layout.pressure(row["app"]) == row["pressure"]
 
 
+@pytest.mark.parametrize("row", VECTORS["channels"], ids=lambda row: f"{row['app'][:12]} {row['channel'][:12]}")
+def test_a_channel_of_a_spread_app_lives_where_the_vectors_say(row):
+    app, channel = row["app"], row["channel"]
+    assert f"{hash_of(app, channel):08x}" == row["hash"]
+    for n, partition in row["partition"].items():
+        layout = Layout(2, tags(int(n)), spread=frozenset({app}))
+        assert (layout.partition_of(app, channel), layout.partition_of(app)) == (partition, layout.home_of(app))
+        assert Layout(2, tags(int(n))).partition_of(app, channel) == layout.home_of(app)
+
+
+@pytest.mark.parametrize("row", VECTORS["spread"]["streams"], ids=lambda row: f"{row['app']} {row['channel']}")
+def test_the_streams_of_spread_apps_are_those_of_the_vectors(row):
+    layout = parsed(json.dumps(VECTORS["spread"]["layout"]).encode())
+    for own in (True, False) if layout.is_spread(row["app"]) else (False,):
+        assert layout.stream(row["app"], own, channel=row["channel"]) == row["stream"]
+    assert layout.pressure(row["app"], row["channel"]) == row["pressure"]
+
+
+def test_app_and_channel_are_kept_apart():
+    assert hash_of("a", "cme") != hash_of("ac", "me") != hash_of("acme")
+    assert hash_of("acme", "") != hash_of("acme")
+
+
 def test_the_vectors_have_the_tags_of_this_release():
     assert tuple(VECTORS["layout"]["tags"]) == tags(4)
 
@@ -80,10 +103,24 @@ def test_every_app_has_one_partition(app, n):
     assert layout.stream(app, own=True) == f"{layout.prefix(p)}events:{app}"
 
 
-@given(some.integers(1, 8), some.integers(2, 1000), some.booleans())
-def test_what_is_written_is_read(n, generation, closed):
-    layout = Layout(generation, tags(n, generation), closed)
+@given(some.text(min_size=1, max_size=9), some.text(max_size=9), some.sampled_from([3, 4, 16]))
+def test_a_spread_app_has_a_home_and_each_channel_one_partition(app, channel, n):
+    layout = Layout(2, tags(n), spread=frozenset({app}))
+    p = layout.partition_of(app, channel)
+    assert 0 <= p < n
+    assert layout.stream(app, channel=channel) == f"{layout.prefix(p)}events:{app}"
+    assert layout.stream(app) == f"{layout.prefix(layout.home_of(app))}events:{app}"
+    assert layout.partition_of(f"{app}x", channel) == layout.home_of(f"{app}x")
+
+
+@given(some.integers(2, 8), some.integers(2, 1000), some.booleans(), some.frozensets(some.text(min_size=1)))
+def test_what_is_written_is_read(n, generation, closed, spread):
+    layout = Layout(generation, tags(n, generation), closed, spread)
     assert parsed(encoded(layout)) == layout
+
+
+def test_without_spread_apps_a_release_before_reads_what_is_written():
+    assert json.loads(encoded(Layout(2, ("a", "b")))) == {"generation": 2, "partitions": 2, "tags": ["a", "b"]}
 
 
 def test_an_untagged_layout_can_be_closed():
@@ -100,9 +137,20 @@ def test_an_untagged_layout_can_be_closed():
         pytest.param(b"\xff", "carillon:layout: ", id="not UTF-8"),
         pytest.param(b"[]", "Expected `object`", id="no object"),
         pytest.param(
-            b'{"generation": 2, "partitions": 1, "tags": ["a"], "spread": {}}',
-            "unknown field `spread`; if a newer release wrote it, update the producers",
+            b'{"generation": 2, "partitions": 1, "tags": ["a"], "moved": {}}',
+            "unknown field `moved`; if a newer release wrote it, update the producers",
             id="a field of a later release",
+        ),
+        pytest.param(
+            b'{"generation": 2, "partitions": 2, "tags": ["a", "b"], "spread": {}}', "Expected `array`", id="spread"
+        ),
+        pytest.param(
+            b'{"generation": 2, "partitions": 1, "tags": ["a"], "spread": ["acme"]}',
+            "spread: with one partition there is nothing to spread an app over",
+            id="spread over one",
+        ),
+        pytest.param(
+            b'{"generation": 2, "partitions": 2, "tags": ["a", "b"], "spread": [""]}', "empty name", id="spread nobody"
         ),
         pytest.param(b'{"generation": 2, "tags": ["a"]}', "missing required field `partitions`", id="no number"),
         pytest.param(
