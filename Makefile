@@ -4,6 +4,8 @@
 # Needed: make, Python with venv. Not needed: root, Docker, Postgres, Redis, uv.
 
 SHELL := /bin/sh
+# Without bytecode each process spends two seconds on compiling what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 BIN := $(VENV)/bin
 # What runs Carillon is there; what its tests need as well.

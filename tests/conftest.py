@@ -3,7 +3,9 @@
 The engines start when the first test asks for them, so that the tests of the core need none.
 """
 
+import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,10 @@ from tests.valkey import Valkey, emptied
 from worker.database.migrate import migrate
 from worker.embedded import Engines, Urls
 from worker.simulator.certificates import Identity, make_identity
+
+# Without bytecode each process of a test spends two seconds on compiling what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What a shell has in the background, or under nohup, begins with these ignored, and so would every process of a test.
 for _number, _handler in (

@@ -30,6 +30,8 @@ def worktree(revision: str) -> Iterator[Path]:
         path = Path(directory) / "tree"
         git = ["git", "-C", str(ROOT), "worktree"]
         subprocess.run([*git, "add", "--quiet", "--detach", str(path), revision], check=True)
+        # Its first run would pay for that alone.
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(path)], check=False)
         try:
             yield path
         finally:
