@@ -36,6 +36,11 @@ class Names:
         """Whether it is a stream of this partition."""
         return stream == self.inlet or stream.startswith(self._own)
 
+    def has_entry(self, entry: str) -> bool:
+        """Whether the entry is called as those of this partition are."""
+        _, tilde, number = entry.partition(_AT)[0].partition(_MARK)
+        return tilde + number == self.mark
+
     def app_of(self, stream: str) -> str | None:
         """The app whose own stream it is; None for the inlet."""
         return stream.removeprefix(self._own) if stream.startswith(self._own) else None

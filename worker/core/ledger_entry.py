@@ -31,3 +31,8 @@ def account(
 ) -> bytes:
     """A part of a message's account, encoded; `moment`, `provider` and `took` as of `Entry`."""
     return _encode((app, event_id, part, content, moment, provider, took))
+
+
+def beginning(app: str, event_id: str) -> bytes:
+    """What every part of this event's account begins with, encoded."""
+    return _encode((app, event_id))[:-1] + b","

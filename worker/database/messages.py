@@ -1,11 +1,11 @@
 """Records messages, so that each event id is processed once. Runs inside the leader's transaction."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from worker.core.position import position
-from worker.database import bulk
+from worker.database import bulk, locks
 from worker.database.postgres import Connection
 
 
@@ -44,6 +44,39 @@ def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
     if len(places) < len(rows):
         places |= _recorded(db, [row for row in rows if row.entry not in places])
     return places
+
+
+def take_over(db: Connection, rows: Sequence[MessageRow], lost: Mapping[str, str]) -> dict[str, int]:
+    """Records messages anew whose first entry was lost before anything became of it. `lost`: that entry, by the new one.
+
+    Returns the entries that they are recorded under by now, with their places. One of which the ledger or a dead letter says
+    something stays as it is.
+    """
+    if not lost:
+        return {}
+    # What was read of the server that was replaced may be on its way into the ledger.
+    locks.acquire(db, locks.LEDGER)
+    found = db.execute(
+        b"UPDATE carillon.messages m SET entry = w.entry, position = w.position, seen_at = clock_timestamp(),"
+        b" message_id = w.message_id, channel = w.channel, sender = w.sender, mentioned = w.mentioned::text[],"
+        b" written = w.written"
+        b" FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],"
+        b" %b::bigint[], %b::text[])"
+        b" AS w (app, event_id, entry, message_id, channel, sender, mentioned, position, written, lost)"
+        b" WHERE m.app = w.app AND m.event_id = w.event_id AND m.entry = w.lost"
+        b" AND NOT EXISTS (SELECT FROM carillon.ledger l WHERE l.app = w.app AND l.event_id = w.event_id)"
+        b" AND NOT EXISTS (SELECT FROM carillon.dead_letters d WHERE d.app = w.app AND d.event_id = w.event_id"
+        b" AND d.entry = w.lost)"
+        b" RETURNING m.entry, m.position",
+        bulk.columns(
+            [
+                (*row[:6], bulk.text_array(row.mentioned), row.place, row.written, lost[row.entry])
+                for row in rows
+                if row.entry in lost
+            ]
+        ),
+    )
+    return dict(found.fetchall())
 
 
 def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:

@@ -27,13 +27,15 @@ from worker.core.admission import check_time, unknown_app
 from worker.core.badges import Cleared, Clearing
 from worker.core.envelope import identify
 from worker.core.errors import LeaseLost
+from worker.core.ledger_entry import beginning
 from worker.core.model import AppSettings
 from worker.core.ownership import Superseded, microseconds
 from worker.core.refusal import Refusal, Refused, refusal_of
 from worker.core.trace_context import sampled
-from worker.database import cursors, messages, plain_stretch, postgres, tallies
+from worker.database import cursors, lineages, messages, plain_stretch, postgres, tallies
 from worker.database.accepted import edits_of
-from worker.database.badges import beginning, clearings
+from worker.database.badges import beginning as beginning_of_badges
+from worker.database.badges import clearings
 from worker.database.cursors import Cursor
 from worker.database.ledger import DeadLetter, add_dead_letters
 from worker.database.letter_log import log_letters
@@ -77,6 +79,9 @@ _PLACES: Final = 1_000_000
 _OCTETS: Final = 50
 #: Seconds after which a leader that has nothing else to do asks for the time again.
 _AHEAD: Final = 5.0
+#: Seconds after a failover before an event that was recorded counts as lost: by then no worker uses the server that was replaced,
+#: and the ledger has what they had done there.
+_SURE: Final = 5.0
 
 _T = TypeVar("_T", Cleared, Recorded, Push)
 
@@ -198,6 +203,12 @@ class Intake:
         self._taken_at = 0.0
         #: The place to give next, and the one that is not ours any more.
         self._next = self._end = 0
+        #: When another server's data took the place of what was there, by `time.monotonic()`; None: not as far as is known.
+        self._replaced_at: float | None = None
+
+    def begin(self, replaced: float | None) -> None:
+        """This process leads from now on. `replaced`: the seconds since another server has the streams, as of `lineages.note`."""
+        self._replaced_at = None if replaced is None else time.monotonic() - replaced
 
     def take(self, stream: str, cursor: Cursor, entries: Sequence[RawEntry], *, rows: int) -> tuple[Cursor, int]:
         """Applies the first of the entries, as many as become `rows` rows and at least one.
@@ -246,10 +257,11 @@ class Intake:
         if not again and self._take_plain(stream, cursor, after, stretch):
             return after
         try:
+            lost = self._lost(stretch)
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
-                applied = self._apply(db, stretch, again=again)
+                applied = self._apply(db, stretch, lost, again=again)
         except _PASSING:
             raise
         except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its entry
@@ -293,10 +305,42 @@ class Intake:
         self._finish(stretch, applied)
         return True
 
-    def _apply(self, db: Connection, stretch: _Stretch, *, again: bool) -> _Applied:
-        """Inside the caller's transaction."""
+    def _lost(self, stretch: _Stretch) -> Mapping[str, str]:
+        """Entries of events that a failover has lost after they were recorded, so that nothing became of them: the first entry of
+        each, by the new one.
+
+        What became of an event is in Redis first, and in the ledger before it leaves Redis: so Redis is asked first, and the
+        ledger where the event is recorded anew.
+        """
+        replaced = self._replaced_at
+        if replaced is None or not stretch.messages or time.monotonic() - replaced > lineages.AFTER:
+            return {}
+        with self._transaction() as db:
+            repeated = lineages.repeated(db, self._names.inlet, stretch.messages)
+        if not repeated:
+            return {}
+        while (left := replaced + _SURE - time.monotonic()) > 0:
+            time.sleep(min(left, 1.0))
+            with self._transaction():  # goes on leading
+                pass
+        unknown = self._journal.unknown(
+            {entry: beginning(*key) for key, entry in repeated.items() if self._names.has_entry(entry)}
+        )
+        firsts = {(row.app, row.event_id): row.entry for row in reversed(stretch.messages)}
+        lost = {firsts[key]: entry for key, entry in repeated.items() if entry in unknown}
+        if lost:
+            log.warning(
+                "events that a failover had lost were published again, they are taken in place of the first",
+                extra={"events": len(lost), "entry": next(iter(lost))},
+            )
+        return lost
+
+    def _apply(self, db: Connection, stretch: _Stretch, lost: Mapping[str, str], *, again: bool) -> _Applied:
+        """Inside the caller's transaction. `lost` as of `_lost`."""
         _write(db, stretch, self._facts)
-        recorded = messages.record(db, taking_part(db, stretch.messages))
+        rows = taking_part(db, stretch.messages)
+        recorded = messages.record(db, rows)
+        recorded |= messages.take_over(db, rows, lost)
         messages.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
         _write(db, stretch, self._of_messages)
         over_rate, begun = apply(db, stretch.devices, self._apps)
@@ -304,7 +348,7 @@ class Intake:
             begun += begun_before(db, stretch.devices)
         refusals = stretch.refusals | over_rate
         newer = superseded(db, stretch.asking(refusals))
-        cleared = [*clearings(db, stretch.badges), *map(beginning, begun)]
+        cleared = [*clearings(db, stretch.badges), *map(beginning_of_badges, begun)]
         add_dead_letters(db, stretch.refused)
         limited = [call for call in stretch.devices if call.entry in over_rate]
         applied = _Applied(recorded, cleared, refusals, newer, limited)

@@ -19,7 +19,7 @@ from typing import Final
 
 from worker.core.entry import id_key
 from worker.core.pace import OCTETS, ROWS, Pace, aim
-from worker.database import cursors
+from worker.database import cursors, lineages
 from worker.database.cursors import BEGINNING, Cursor
 from worker.database.lease import Lease
 from worker.pipeline.apps import Apps
@@ -142,6 +142,8 @@ class Rounds:
         self._streams.lead(self._lease.token)
         with self._lease.transaction() as db:
             self._cursors = cursors.read(db, self._names)
+            replaced = lineages.note(db, self._names.inlet, self._lineage)
+        self._intake.begin(replaced)
         for stream, pace in self._paces.items():
             self._paces[stream] = min(pace, Pace())
         self._line(self._names.inlet)

@@ -465,6 +465,13 @@ class Journal:
         if entries:
             self._scripts.drop(entries=entries)
 
+    def unknown(self, entries: Mapping[str, bytes]) -> set[str]:
+        """Those of these entries that are neither on their stream nor open, and of whose events no account waits.
+
+        With each, how an account of its event begins. What is open and ends meanwhile has an account before it is open no more.
+        """
+        return {entry.decode() for entry in self._scripts.unknown(events=list(entries.items()))} if entries else set()
+
     def backlog(self) -> tuple[int, int]:
         """Entries on the streams, and how many of them are open and not scheduled for later."""
         apps: Any = self._redis.smembers(self._keys.APPS())

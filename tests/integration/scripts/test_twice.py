@@ -8,6 +8,7 @@ import pytest
 from worker.core.badges import Cleared
 from worker.core.batch import COUNT, Batch, Freed, Job, Sending
 from worker.core.digest import Counted, Kept, Missed
+from worker.core.ledger_entry import account, beginning
 from worker.core.limits import Rate
 from worker.core.reminder import Next, NotifiedOf, Pushed
 from worker.core.second_look import SecondLook
@@ -178,6 +179,23 @@ def test_badges_are_reset_once(redis: Redis, journal: Journal) -> None:
     assert journal.clear_badges(cleared) == {ENTRY}
     assert not redis.exists(keys.BADGE(APP))
     assert again(redis, lambda: journal.clear_badges(cleared)) == {ENTRY}
+
+
+@runs("unknown")
+def test_an_event_is_unknown_that_has_no_entry_and_is_not_open_and_has_no_account(
+    redis: Redis, journal: Journal
+) -> None:
+    opened(redis, journal)
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id="2-1")
+    redis.hset(keys.OPEN(), "3-1", 1)
+    ended = {f"{n}-1": id for n, id in enumerate(['a "quote"', "plain", "é"], 4)}
+    journal.abandon(ENTRY)
+    redis.rpush(keys.ACCOUNTS(), *(account(APP, "other", "page:0", {}) for _ in range(1500)))
+    redis.rpush(keys.ACCOUNTS(), *(account(APP, id, "page:0", {}) for id in ended.values()))
+    asked = {entry: beginning(APP, f"of {entry}") for entry in (ENTRY, "2-1", "3-1", "7-1", "8-1")}
+    asked |= {entry: beginning(APP, id) for entry, id in ended.items()} | {"9-1": beginning(APP, "plai")}
+    for _ in range(2):
+        assert again(redis, lambda: journal.unknown(asked)) == {ENTRY, "7-1", "8-1", "9-1"}
 
 
 @runs("drop")
