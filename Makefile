@@ -25,10 +25,8 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 
 # What needs no engine, and no process but that of import-linter.
 FAST := tests/unit tests/test_floors.py tests/test_promises.py
-# Where slow tests are.
-SLOW := tests/system tests/chaos
-# Each process has engines of its own.
-CORES := -n logical --maxprocesses 4 --dist loadfile
+# Each process has engines of its own, and takes the next file in the order of tests/conftest.py.
+CORES := -n logical --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo up test test-fast check docs audit format bench chaos lock clean
@@ -79,12 +77,11 @@ demo: $(RUNTIME) ## Watch real chat traffic go to simulators of push services, w
 up: $(RUNTIME) ## Run the whole system on embedded engines until Ctrl-C
 	@$(BIN)/carillon up
 
-test: $(READY) ## Run every test, the fast ones first
-	@$(BIN)/python -m pytest -q -m "not slow" $(CORES)
-	@$(BIN)/python -m pytest -q -m slow $(CORES) --no-loadscope-reorder $(SLOW)
+test: $(READY) ## Run every test, the longest first
+	@$(BIN)/python -m pytest -q $(CORES)
 
 test-fast: $(READY) ## Run the unit tests and what holds the structure: under a minute
-	@$(BIN)/python -m pytest -q -m "not slow" $(FAST)
+	@$(BIN)/python -m pytest -q -m "not slow" $(CORES) $(FAST)
 
 check: $(DOCS) ## Formatting, lint, types, imports, the documentation, and what is installed: as locked, by hash, under licences that allow it
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }

@@ -3,6 +3,7 @@
 The engines start when the first test asks for them, so that the tests of the core need none.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,9 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
+# The tests' own objects are many and stay. With the usual thresholds a third of a run's CPU goes into looking at them.
+gc.set_threshold(20_000, 20, 50)
+
 TEMPLATE = "carillon_template"
 #: The files that take longest. They begin first, so that at the end no process waits for one that is still at such a file.
 LONGEST = (
@@ -39,9 +43,11 @@ LONGEST = (
     *("test_own_system.py", "test_whole_systems.py", "test_demo_run.py"),
     *("test_brokers.py", "test_failover_of_workers.py", "test_failover_of_publishers.py", "test_failover_of_all.py"),
 )
+#: After these: those that start much and wait much come before those that only calculate.
+FOLDERS = ("system", "chaos", "integration", "unit")
 
 
-#: Where slow tests are: `make test` looks for them nowhere else, as reading every other file takes longer than some of them.
+#: Where slow tests are: nobody looks for them elsewhere.
 SLOW = ("system", "chaos")
 
 
@@ -51,10 +57,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("slow") and item.path.relative_to(here).parts[0] not in SLOW:
             raise pytest.UsageError(f"{item.nodeid} is slow: it belongs into one of {', '.join(SLOW)}")
 
-    def place(item: pytest.Item) -> int:
-        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+    def place(item: pytest.Item) -> tuple[int, int]:
+        folder = item.path.relative_to(here).parts[0]
+        return (
+            LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST),
+            FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS),
+        )
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores, four at most: systems that a test starts are waited for, and the cores have time for another."""
+    return min((os.cpu_count() or 1) + 1, 4)
 
 
 @pytest.fixture(autouse=True)
