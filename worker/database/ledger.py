@@ -94,13 +94,13 @@ class Ledger:
     def flush(self, journal: Accounts, *, limit: int = 2000) -> int:
         """Writes the journal's ledger entries to Postgres, and counts the tallies among them; returns how many they were.
 
-        One process at a time does it, and all with the same `limit`. The journal deletes them only after the commit. After a
-        crash in between, or if another process reads them before that, the same entries are written again, which changes
-        nothing.
+        One process at a time does it for a partition, and all with the same `limit`. The journal deletes them only after the
+        commit. After a crash in between, or if another process reads them before that, the same entries are written again,
+        which changes nothing.
         """
         with self._pool.connection() as db:
             with db.transaction():
-                if not locks.try_acquire(db, locks.LEDGER):
+                if not locks.try_ledger(db, journal.partition):
                     return 0
                 documents = journal.accounts(limit)
                 read = [(document, _decode(document)) for document in documents]

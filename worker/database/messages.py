@@ -46,7 +46,7 @@ def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
     return places
 
 
-def take_over(db: Connection, rows: Sequence[MessageRow], lost: Mapping[str, str]) -> dict[str, int]:
+def take_over(db: Connection, rows: Sequence[MessageRow], lost: Mapping[str, str], *, partition: int) -> dict[str, int]:
     """Records messages anew whose first entry was lost before anything became of it. `lost`: that entry, by the new one.
 
     Returns the entries that they are recorded under by now, with their places. One of which the ledger or a dead letter says
@@ -55,7 +55,7 @@ def take_over(db: Connection, rows: Sequence[MessageRow], lost: Mapping[str, str
     if not lost:
         return {}
     # What was read of the server that was replaced may be on its way into the ledger.
-    locks.acquire(db, locks.LEDGER)
+    locks.await_ledger(db, partition)
     found = db.execute(
         b"UPDATE carillon.messages m SET entry = w.entry, position = w.position, seen_at = clock_timestamp(),"
         b" message_id = w.message_id, channel = w.channel, sender = w.sender, mentioned = w.mentioned::text[],"

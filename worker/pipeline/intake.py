@@ -340,7 +340,7 @@ class Intake:
         _write(db, stretch, self._facts)
         rows = taking_part(db, stretch.messages)
         recorded = messages.record(db, rows)
-        recorded |= messages.take_over(db, rows, lost)
+        recorded |= messages.take_over(db, rows, lost, partition=self._partition.index)
         messages.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
         _write(db, stretch, self._of_messages)
         over_rate, begun = apply(db, stretch.devices, self._apps)

@@ -28,6 +28,7 @@ from worker.process.expanders import EXPANDERS, Expanders
 from worker.providers import kinds
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
+from worker.state.gate import Gate
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
@@ -94,7 +95,9 @@ class PartitionRuntime:
 
     @once
     def journal(self) -> Journal:
-        return Journal(self.partition, lease=self._runtime.settings.lease_seconds)
+        # Where there are others, what is ready of these must not wait for the server of this one.
+        gate = None if self._alone else Gate()
+        return Journal(self.partition, lease=self._runtime.settings.lease_seconds, gate=gate)
 
     @once
     def streams(self) -> Streams:

@@ -6,7 +6,7 @@ They are made on first use, and again after a fork: connections and the sender's
 import os
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
@@ -23,6 +23,7 @@ from worker.pipeline.spans import Export
 from worker.process import extras
 from worker.process.hand_over import HandOver
 from worker.process.partitions import PartitionRuntime, once
+from worker.process.parts import Parts
 from worker.providers import kinds
 from worker.providers.base import Context
 from worker.reports.history import Sampler
@@ -36,6 +37,9 @@ from worker.state.redis import Redis, connect
 if TYPE_CHECKING:
     from worker.process.broker import Broker
     from worker.process.traces import Traces
+
+#: Seconds that parts of the last tick have to end.
+_LAST_PART: Final = 10.0
 
 
 class Runtime:
@@ -121,6 +125,10 @@ class Runtime:
         return None if self.traces is None else self.traces.export
 
     @once
+    def parts(self) -> Parts:
+        return Parts()
+
+    @once
     def hand_over(self) -> HandOver:
         return HandOver()
 
@@ -158,6 +166,8 @@ class Runtime:
 
     def close(self) -> None:
         made = vars(self)
+        if "parts" in made:
+            self.parts.join(_LAST_PART)
         if "clients" in made:
             self.clients.close()
         if "traces" in made and self.traces is not None:

@@ -8,8 +8,7 @@ ends, and the tick then wakes workers for it.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, Final, ParamSpec, get_args
@@ -62,6 +61,9 @@ _FULL: Final = 99
 _UNBLOCKING: Final = 2.0
 #: Seconds before events that Redis did not accept are published again.
 _BRIEFLY: Final = 0.5
+
+#: What a part of the tick may end with that is no bug.
+_AWAY: Final = (postgres.Unavailable, *redis.Unavailable, *broker.Away, *postgres.Unready)
 
 _P = ParamSpec("_P")
 
@@ -206,41 +208,83 @@ def _after(runtime: Runtime, task: Task, of: PartitionRuntime, lane: Lane, *, wo
 def tick() -> Result:
     """Makes due work ready, repeats lost wake-ups, logs what people did, writes the ledger and the history, deletes old rows."""
     runtime = get_runtime()
-    counts, faults = Counter[str](due=0, woken=0, accounts=0, pruned=0), list[Exception]()
+    ticking = _Ticking(runtime)
     for of in runtime.partitions:
-        with _others_go_on(faults):
-            _tick(runtime, of, counts)
-    acts.log_acts(runtime.fleet)
-    presence.sweep(runtime.keyspace)
-    fleet = runtime.fleet
-    if fleet.redis.set(fleet.keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
-        counts["pruned"] += runtime.ledger.prune(runtime.settings.message_retention_days)
-        counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
-        counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
-        counts["pruned"] += audit.forget(runtime.pool)
-        counts["pruned"] += incidents.forget(runtime.pool, seconds=_INCIDENTS_SECONDS)
-        upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
-        counts.update({f"devices_{what}": n for what, n in upkeep.items()})
+        ticking.part("tick", partial(_tick, runtime, of), of)
+    ticking.part("acts", lambda _: acts.log_acts(runtime.fleet))
+    ticking.part("presence", lambda _: presence.sweep(runtime.keyspace))
+    ticking.part("prune", partial(_prune, runtime))
     # Last: a fault of these keeps nothing else from being done.
     for of in runtime.partitions:
-        with _others_go_on(faults):
-            ready = sum((one.tell_due() for one in of.due_users), Counter[Lane]())
-            for lane, n in ready.items():
-                wake_deliver(of, lane, n)
-            counts["digests_and_reminders"] += ready.total()
+        ticking.part("digests", partial(_tell_due, of), of)
+    ticking.part("sample", partial(_sample, runtime))
+    return ticking.result()
+
+
+class _Ticking:
+    """One tick. With several partitions a part of it that takes long, as where its server is frozen, goes on while others begin.
+
+    It is not begun again before it has ended.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._parts = runtime.parts if len(runtime.partitions) > 1 else None
+        self._counts, self._faults = Counter[str](due=0, woken=0, accounts=0, pruned=0), list[Exception]()
+
+    def part(self, name: str, work: Callable[[Counter[str]], object], of: PartitionRuntime | None = None) -> None:
+        """`work` gets what it counts in."""
+        if self._parts is None:
+            self._alone(work, of)
+            return
+        counts = Counter[str]()
+        whole = name if of is None else f"{name}-{of.index}"
+        outcome = self._parts.call(whole, lambda: work(counts))
+        if outcome is None:
+            self._counts["late"] += 1
+            extra = {"part": name} | ({} if of is None else {"partition": of.index})
+            seldom.warning("a part of the tick takes long, the others go on", extra=extra)
+            return
+        self._counts.update(counts)
+        if outcome.fault is not None:
+            self._faults.append(outcome.fault)
+
+    def _alone(self, work: Callable[[Counter[str]], object], of: PartitionRuntime | None) -> None:
+        try:
+            work(self._counts)
+        except (*redis.Unavailable, *broker.Away) as fault:
+            if of is None:
+                raise
+            self._faults.append(fault)
+
+    def result(self) -> Result:
+        """Raises what a part ended with, a bug before an engine that was away."""
+        if self._faults:
+            raise min(self._faults, key=lambda fault: isinstance(fault, _AWAY))
+        return dict(self._counts)
+
+
+def _prune(runtime: Runtime, counts: Counter[str]) -> None:
+    fleet = runtime.fleet
+    if not fleet.redis.set(fleet.keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
+        return
+    counts["pruned"] += runtime.ledger.prune(runtime.settings.message_retention_days)
+    counts["pruned"] += facts.forget_old(runtime.pool, runtime.settings.message_retention_days)
+    counts["pruned"] += runtime.ledger.forget_letters(runtime.settings.dead_letter_days)
+    counts["pruned"] += audit.forget(runtime.pool)
+    counts["pruned"] += incidents.forget(runtime.pool, seconds=_INCIDENTS_SECONDS)
+    upkeep = runtime.upkeep.prune(runtime.settings.message_retention_days)
+    counts.update({f"devices_{what}": n for what, n in upkeep.items()})
+
+
+def _tell_due(of: PartitionRuntime, counts: Counter[str]) -> None:
+    ready = sum((one.tell_due() for one in of.due_users), Counter[Lane]())
+    for lane, n in ready.items():
+        wake_deliver(of, lane, n)
+    counts["digests_and_reminders"] += ready.total()
+
+
+def _sample(runtime: Runtime, counts: Counter[str]) -> None:
     counts["sampled"] = runtime.sampler.sample()
-    if faults:
-        raise faults[0]
-    return dict(counts)
-
-
-@contextmanager
-def _others_go_on(faults: list[Exception]) -> Iterator[None]:
-    """What is done for one partition; while its server is away, that is no reason to leave the others alone."""
-    try:
-        yield
-    except (*redis.Unavailable, *broker.Away) as fault:
-        faults.append(fault)
 
 
 def _tick(runtime: Runtime, of: PartitionRuntime, counts: Counter[str]) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from config.seldom import Seldom
@@ -42,9 +41,20 @@ class Ticker(BackgroundThread):
                 self._seldom.exception("tick failed")
 
     def _unwatched(self) -> bool:
-        """Whether nobody ticks, by the first partition whose server answers. Raises what that of the last one raises."""
-        *others, last = self._runtime.partitions
-        for one in others:
-            with suppress(*redis.Unavailable):
-                return one.journal.unwatched()
-        return last.journal.unwatched()
+        """Whether nobody ticks, by the first partition whose server answers soon. Raises what that of the last one raises."""
+        every = self._runtime.partitions
+        if len(every) == 1:
+            return every[0].journal.unwatched()
+        fault: Exception | None = None
+        for one in every:
+            outcome = self._runtime.parts.call(f"watch-{one.index}", one.journal.unwatched)
+            if outcome is None:
+                continue
+            if outcome.fault is None:
+                return bool(outcome.value)
+            fault = outcome.fault
+            if not isinstance(fault, redis.Unavailable):
+                break
+        if fault is not None:
+            raise fault
+        return False

@@ -9,6 +9,7 @@ Messages (`e`), second looks at them and batches (`b`) are either *ready*, in a 
 Their keys: `worker/state/keys.py`.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
@@ -26,6 +27,7 @@ from worker.core.reminder import Next, Pushed, Reminder
 from worker.core.second_look import SecondLook
 from worker.core.way import Way, way_in
 from worker.state.breaker import RECENT
+from worker.state.gate import Gate
 from worker.state.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -175,7 +177,9 @@ class UnreadableError(WorkerError):
 class Journal:
     """Redis' side of the pipeline."""
 
-    def __init__(self, partition: Partition, *, lease: float) -> None:
+    def __init__(self, partition: Partition, *, lease: float, gate: Gate | None = None) -> None:
+        """`gate`: what those go through who take work."""
+        self._gate = contextlib.nullcontext() if gate is None else gate
         self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
         self._names, self.partition = partition.names, partition.index
         #: Seconds of a lease.
@@ -202,7 +206,10 @@ class Journal:
         In the urgent lane second looks are among them. Fewer, but at least one, if their documents exceed `OCTETS`. Messages
         of a channel that another task expands are left out.
         """
-        taken = self._scripts.take_messages(lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE)
+        with self._gate:
+            taken = self._scripts.take_messages(
+                lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE
+            )
         found = [_opened(*one) for one in taken]
         for one in found:
             if not one.document:
@@ -316,9 +323,10 @@ class Journal:
         A batch waits for those that have any of its devices, as a whole for `SOON` or `PATIENCE` seconds.
         Raises `UnreadableError`.
         """
-        taken = self._scripts.take_batch(
-            lane=lane, lease=self.lease, patience=PATIENCE, soon=SOON, full=",".join(map(str, full))
-        )
+        with self._gate:
+            taken = self._scripts.take_batch(
+                lane=lane, lease=self.lease, patience=PATIENCE, soon=SOON, full=",".join(map(str, full))
+            )
         if not taken:
             return None
         id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled = taken

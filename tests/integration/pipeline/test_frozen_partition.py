@@ -1,0 +1,141 @@
+"""A server that does not answer has one partition of four: the others are served meanwhile."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from config.settings import Settings, get_settings
+from producers.partitions import Layout, tags
+from tests.valkey import Valkey, wait_until
+from worker.core.ledger_entry import account
+from worker.embedded import Urls
+from worker.process import tasks
+from worker.process.parts import Parts
+from worker.process.runtime import Runtime
+from worker.process.ticker import Ticker
+from worker.state import redis
+from worker.state.gate import Gate
+from worker.state.partition import Keyspace
+from worker.state.redis import Redis, connect
+
+LAYOUT = Layout(2, tags(4, 2))
+FROZEN = 1
+
+
+class TwoServers(Keyspace):
+    """One partition is on a server of its own."""
+
+    def __init__(self, first: Redis, second: Redis) -> None:
+        super().__init__(first, lambda _: LAYOUT)
+        self._second = second
+
+    def client_of(self, key: str) -> Redis:
+        return self._second if key == LAYOUT.prefix(FROZEN) else self.redis
+
+
+@dataclass
+class System:
+    runtime: Runtime
+    valkey: Valkey
+
+    def accounts(self, partition: int) -> int:
+        """That wait for the ledger."""
+        of = self.runtime.partitions[partition].partition
+        return int(of.redis.llen(of.keys.ACCOUNTS()))
+
+    def add_accounts(self, *, frozen: bool = True) -> None:
+        for of in self.runtime.partitions:
+            if of.index == FROZEN and not frozen:
+                continue
+            of.partition.redis.rpush(of.partition.keys.ACCOUNTS(), account("demo", f"of {of.index}", "page:0", {}))
+
+
+@pytest.fixture
+def system(redis_url: str, postgres_url: str, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[System]:
+    # Celery's app reads them once.
+    monkeypatch.setenv("CARILLON_REDIS_URL", redis_url)
+    monkeypatch.setenv("CARILLON_POSTGRES_URL", postgres_url)
+    get_settings.cache_clear()
+    runtime = Runtime(Settings(), Urls(redis_url, postgres_url))
+    second = connect(valkey.url)
+    vars(runtime).update(keyspace=TwoServers(runtime.redis, second), parts=Parts(patience=1.0))
+    monkeypatch.setattr(tasks, "get_runtime", lambda: runtime)
+    assert "late" not in tasks.tick()
+    yield System(runtime, valkey)
+    valkey.thaw()
+    runtime.close()
+    second.close()
+    get_settings.cache_clear()
+
+
+def test_the_tick_serves_the_others_and_says_whose_part_takes_long(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    system.add_accounts()
+    system.valkey.freeze()
+    done = tasks.tick()
+    assert (done["accounts"], done["late"] > 0) == (3, True)
+    assert [system.accounts(n) for n in (0, 2, 3)] == [0, 0, 0]
+    assert any("carillon-tick-1" in thread.name for thread in threading.enumerate()), "it goes on by itself"
+    assert {vars(record).get("partition") for record in caplog.records} == {FROZEN}
+    system.add_accounts(frozen=False)
+    assert tasks.tick()["accounts"] == 3, "and is not begun again before it has ended"
+    system.valkey.thaw()
+    wait_until(lambda: system.accounts(FROZEN) == 0, "it did not go on")
+
+
+def test_whether_anybody_ticks_is_asked_of_those_that_answer(system: System) -> None:
+    ticker = Ticker(system.runtime, lambda: None)
+    frozen, first = (system.runtime.partitions[n] for n in (FROZEN, 0))
+    vars(system.runtime)["partitions"] = [frozen, first]
+    first.partition.redis.delete(first.partition.keys.WATCHED())
+    system.valkey.freeze()
+    assert [ticker._unwatched(), ticker._unwatched()] == [True, False]
+
+
+def test_few_threads_wait_for_a_server_that_does_not_answer() -> None:
+    gate, released = Gate(patience=0.01), threading.Event()
+
+    def wait() -> None:
+        with gate:
+            released.wait()
+
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+
+    def refused() -> bool:
+        try:
+            with gate:
+                return False
+        except redis.Unavailable:
+            return True
+
+    wait_until(refused, "a third one waited")
+    released.set()
+    for thread in threads:
+        thread.join()
+    assert not refused()
+
+
+def test_a_task_is_put_off_while_enough_wait_for_its_partition(system: System) -> None:
+    journal = system.runtime.partitions[FROZEN].journal
+    gate = journal._gate
+    with gate, gate:
+        assert tasks.fan_out("urgent", partition=FROZEN) == {"put_off": 1}
+        assert tasks.deliver("urgent", partition=FROZEN) == {"put_off": 1}
+        assert tasks.fan_out("urgent", partition=0) == {}
+    assert tasks.fan_out("urgent", partition=FROZEN) == {}
+
+
+def test_what_a_part_ends_with_is_the_tick_s(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tasks, "_prune", fail)
+    system.add_accounts()
+    with pytest.raises(ZeroDivisionError):
+        tasks.tick()
+    assert [system.accounts(n) for n in range(4)] == [0, 0, 0, 0]
