@@ -43,7 +43,7 @@ POSTGRES_CORES: Final = 16
 WORKERS: Final = 64
 #: Shares of what a design can carry at which it is simulated.
 LOADS: Final = (0.3, 0.7, 0.9, 1.05)
-_MESSAGES: Final = 8_000
+MESSAGES: Final = 8_000
 
 
 class Work(NamedTuple):
@@ -131,7 +131,7 @@ def of_nodes(shares: Sequence[float], nodes: int) -> list[float]:
     return found
 
 
-def paced(work: Work, design: Design, shares: Sequence[float], rate: float, count: int = _MESSAGES) -> dict[str, Any]:
+def paced(work: Work, design: Design, shares: Sequence[float], rate: float, count: int = MESSAGES) -> dict[str, Any]:
     """So many messages a second that come by chance: how long they take, and whether they are carried."""
     clock, chance = Clock(), random.Random(1)
     leaders = [Resource(clock, Cores(1), step=EVENTS, fixed=STEP) for _ in shares]
@@ -166,8 +166,8 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def designs(costs: Costs) -> list[dict[str, Any]]:
-    """Where each design is full: direct messages, and channels of 50, of `APPS` apps by Zipf."""
+def designs(costs: Costs, count: int = MESSAGES) -> list[dict[str, Any]]:
+    """Where each design is full: direct messages, and channels of 50, of `APPS` apps by Zipf. `count`: messages of each load."""
     found = []
     for name, members, pushes in (("direct_messages", 1, 1), ("channels_of_50", MEMBERS - 1, MEMBERS - 1)):
         work = work_of(costs, members, {"apns": float(pushes)}, {"apns": 0.0}, 0.0)
@@ -175,7 +175,7 @@ def designs(costs: Costs) -> list[dict[str, Any]]:
             design, shares = Design(partitions, nodes), of_partitions(zipf(APPS), partitions)
             full = bounds(work, design, shares)
             first = min(full, key=lambda part: full[part])
-            loads = {f"{load:.0%}": paced(work, design, shares, full[first] * load) for load in LOADS}
+            loads = {f"{load:.0%}": paced(work, design, shares, full[first] * load, count) for load in LOADS}
             found.append(
                 {
                     "workload": name,
@@ -340,6 +340,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, the last line")
     parser.add_argument("--quick", action="store_true", help="2 s for each point instead of 5")
     parser.add_argument("--seconds", type=float, help="for each point")
+    parser.add_argument("--messages", type=int, default=MESSAGES, help="of each simulated load (%(default)s)")
     parser.add_argument("--costs", type=Path, help="measure nothing: the costs that `carillon bench --json` printed")
     options = parser.parse_args()
     end_on_sigterm()
@@ -351,7 +352,7 @@ def main() -> None:
         result = checked(options.seconds or (2.0 if options.quick else 5.0))
         costs = costs_of(result)
         result["bar"] = {"within_20_percent": all(one["within_bar"] for one in result["checks"])}
-    result |= {"arithmetic": arithmetic(costs), "designs": designs(costs)}
+    result |= {"arithmetic": arithmetic(costs), "designs": designs(costs, options.messages)}
     say(tables(costs, result["arithmetic"], result["designs"]))
     result["seconds"] = round(time.monotonic() - began, 1)
     emit(result, as_json=options.json)

@@ -75,6 +75,7 @@ LOADS: Final = (Load("channels_of_50", CHANNELS, MEMBERS), Load("direct_messages
 
 #: Messages of a round.
 MESSAGES: Final = {"channels_of_50": 480, "direct_messages": 4_800}
+_WARM_UPS: Final = 2
 #: CPU a push, times that of one partition.
 BAR: Final = 1.1
 
@@ -181,10 +182,11 @@ def measure(variants: Sequence[tuple[int, int]], repeats: int, rounds: int, scal
         for variant in variants:
             with placed(*variant, processes=2) as system:
                 for load in LOADS:
-                    run(system, load, APPS * 4)
-                    run(system, load, APPS * 4)
+                    messages = max(APPS, int(MESSAGES[load.name] * scale))
+                    for _ in range(_WARM_UPS):
+                        run(system, load, min(APPS * 4, messages))
                     for _ in range(rounds):
-                        one = run(system, load, max(APPS, int(MESSAGES[load.name] * scale)))
+                        one = run(system, load, messages)
                         found[variant].setdefault(load.name, []).append(one)
                         say(f"{variant[0]} partitions, {variant[1]} servers, {load.name:16} {one}")
     return {

@@ -48,7 +48,7 @@ def test_the_scale_benchmark_gives_what_a_push_costs_with_partitions_on_one_serv
 
 @pytest.mark.slow
 def test_the_capacity_benchmark_simulates_what_it_measures_and_designs_with_partitions():
-    found = last_line("benchmarks.capacity", "--seconds", "0.5")
+    found = last_line("benchmarks.capacity", "--seconds", "0.5", "--messages", "500")
     assert {one["point"] for one in found["calibration"]} == {"few", "many", "direct", "apns", "fcm", "web"}
     assert len(found["checks"]) == 5
     assert all(one["measured"] > 0 and one["simulated"] > 0 for one in found["checks"])
