@@ -154,11 +154,11 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
         return f"Batch(app={self.app!r}, provider={self.provider}, lane={self.lane!r}, jobs={len(self.jobs)})"
 
 
-def device_orders(batch: Batch) -> str:
+def device_orders(batch: Batch, *, badges: bool = True) -> str:
     """The devices of the jobs in their order, with what scripts need of them: `@<place>/<channel key>/<mode>,<device>,...`.
 
     `mode` is what becomes of a badge: '' one more, '?' it is shown as it is, '=n' it is n, '-' nothing. A job that was counted
-    before shows the number as it is.
+    before shows the number as it is. Without `badges` they are somebody else's: the mode of all is '-'.
     """
     orders: list[str] = []
     current = (-1, False)
@@ -167,10 +167,15 @@ def device_orders(batch: Batch) -> str:
         if section != current:
             current = section
             sending = batch.sendings[job.sending]
-            mode = _mode(sending, counted=job.badge is not None)
+            mode = _mode(sending, counted=job.badge is not None) if badges else "-"
             orders.append(f"@{sending.place or sending.entry}/{channel_key(sending.channel)}/{mode}")
         orders.append(str(job.device))
     return ",".join(orders)
+
+
+def has_badges(batch: Batch) -> bool:
+    """Whether any of its payloads says a badge number."""
+    return any(sending.badge != LEAVE for sending in batch.sendings)
 
 
 def devices_in(orders: str) -> list[str]:

@@ -71,6 +71,12 @@ class BatchRun:
     #: Jobs that go although an earlier one of their device and channel is put off: it has held them for long enough.
     overtaking: Collection[int] = ()
 
+    #: Whether its badge numbers are those of the home of its app, which is another partition, and were taken there before.
+    numbered: bool = False
+    #: Whether it has its devices there, and seconds after which it is taken again, if it is returned.
+    claims: bool = False
+    returns_after: float = 0.0
+
     #: Whether any device of its way may be in a cooldown, or was refused and accepted nothing since.
     troubled: bool = True
     #: Where all jobs were accepted, and nothing more is to be asked: the answers, which are counted as the batch is finished.
@@ -295,7 +301,7 @@ def begin(
 ) -> BatchRun:
     """A try that goes on where an earlier one of the batch ended, with what that had recorded."""
     known = recorded_outcome.decode(recorded, accepted)
-    jobs = numbered(batch, badges)
+    jobs = numbered(batch, badges) if badges else list(batch.jobs)
     outcomes: list[JobOutcome | None] = [None] * len(jobs)
     for index, outcome in known.items():
         outcomes[index] = outcome

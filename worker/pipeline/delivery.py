@@ -44,6 +44,7 @@ from worker.pipeline.steps.find_provider import FindProvider
 from worker.pipeline.steps.hold_back import hold_back
 from worker.pipeline.steps.in_bulkhead import InBulkhead
 from worker.pipeline.steps.note_calls import NoteCalls
+from worker.pipeline.steps.number_at_home import NumberAtHome, ReleaseAtHome
 from worker.pipeline.steps.record_answers import RecordAnswers
 from worker.pipeline.steps.report import Report
 from worker.pipeline.steps.retire_devices import RetireDevices
@@ -58,6 +59,7 @@ from worker.state import presence, redis
 from worker.state.activities import Activities
 from worker.state.breaker import Breaker
 from worker.state.calls import Calls
+from worker.state.homes import Homes
 from worker.state.journal import Journal, Taken, UnreadableError
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
@@ -69,7 +71,7 @@ class Delivery:
     """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before,
     `add_dead_letter` keeps one, `export` takes the spans of traced events, if they are exported.
 
-    `client` gives the one for a provider; it is asked when there is something to send.
+    `client` gives the one for a provider; it is asked when there is something to send. `homes`: those of spread apps.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Delivery:
         add_dead_letter: Callable[[DeadLetter], None],
         bulkhead: Bulkhead | None = None,
         export: Export | None = None,
+        homes: Homes | None = None,
     ) -> None:
         self._journal, self._now = journal, now
         self._poison = Poison(journal, add_dead_letter, apps.provider_name)
@@ -98,9 +101,11 @@ class Delivery:
         self._insist = insist = Insist(now)
         self.recorder = Recorder(journal, now)
         self._name = name = apps.provider_name
+        homes = homes or Homes(sources.partition)
+        self._release = ReleaseAtHome(homes)
         health = ProviderHealth(breaker, deferred_retirement, insist, timeout=timeout, name=name, now=now)
         limits = {"lease": journal.lease, "timeout": timeout}
-        exchange = Exchange(client, limiter, self.recorder, bulkhead, insist, **limits, now=now, random=random)
+        exchange = Exchange(client, limiter, self.recorder, bulkhead, insist, homes, **limits, now=now, random=random)
         self._steps: Sequence[Step] = (
             FindProvider(apps, breaker),
             DropExpired(now),
@@ -108,6 +113,7 @@ class Delivery:
             DropSuperseded(Activities(sources.partition)),
             drop_not_allowed,
             hold_back,
+            NumberAtHome(journal, homes),
             WaitForEarlier(now),
             InBulkhead(
                 bulkhead,
@@ -120,9 +126,9 @@ class Delivery:
                     ),
                     DropQuiet(partial(quiet.read, sources.pool), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
-                    uncount := Uncount(journal),
+                    uncount := Uncount(journal, homes),
                     CheckProvider(health, exchange, journal, insist, now, random),
-                    ApplyRateLimits(limiter, now),
+                    ApplyRateLimits(limiter, homes, now),
                     uncount,
                     Send(exchange),
                     health.judge_answers,
@@ -146,6 +152,7 @@ class Delivery:
             RetireDevices(devices, deferred_retirement, insist),
             health.stop_provider,
             Write(journal, insist, now, new_id, self.recorder.put_off),
+            self._release,
             health.look_again,
             Report(name, now),
             *([] if export is None else [Trace(export, name, now)]),
@@ -183,7 +190,9 @@ class Delivery:
     def _try(self, run: BatchRun) -> dict[str, int]:
         try:
             if perform(self._steps, run) == "return":
-                run.freed = self._insist(self._journal.return_batch, run.id)
+                run.freed = self._insist(self._journal.return_batch, run.id, run.returns_after)
+                self.recorder.come_back(run.id, run.returns_after)
+                self._release(run, done=False)
                 return {"parked": len(run.pending())}
             return self._conclude(run)
         except LeaseRunsOut:
@@ -195,6 +204,7 @@ class Delivery:
         except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its job
             self._insist(self._journal.mark, run.id, recorded_outcome.encode(run.outcomes))
             if self._poison.put_off(run, fault):
+                self._release(run, done=False)
                 return {"failed": len(run.jobs)}
         return self._conclude_failed(run)
 
@@ -210,12 +220,13 @@ class Delivery:
             raise
         except Exception as fault:  # noqa: BLE001 - it must not come back for ever
             self._poison.give_up(run, fault)
+            self._release(run)
             return {"failed": len(run.jobs)}
 
 
 def _begin(taken: Taken, taken_at: float) -> BatchRun:
     run = begin(taken.id, taken.batch, taken.badges, taken.outcomes, taken.accepted, renewed_at=taken_at)
     run.taken_at = taken_at
-    run.troubled = taken.troubled
+    run.troubled, run.numbered = taken.troubled, taken.numbered
     run.look, run.waits, run.blocked, run.overtaking = taken.look, taken.waits, taken.blocked, taken.overtaking
     return run

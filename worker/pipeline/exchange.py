@@ -17,9 +17,10 @@ from worker.core.tally import ACCEPT_BOUNDS, ANSWER_BOUNDS
 from worker.core.way import Way
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.insist import Insist
-from worker.pipeline.recorder import Recorder
+from worker.pipeline.recorder import Claim, Recorder
 from worker.providers.base import Client, Sent, SettingsError, TokenAgeError
 from worker.providers.kinds import kind_of
+from worker.state.homes import Homes
 from worker.state.limiter import Limiter
 
 
@@ -40,6 +41,7 @@ class Exchange:
         recorder: Recorder,
         bulkhead: Bulkhead,
         insist: Insist,
+        homes: Homes,
         *,
         lease: float,
         timeout: float,
@@ -48,6 +50,7 @@ class Exchange:
     ) -> None:
         self._client, self._limiter = client, limiter
         self._recorder, self._bulkhead, self._insist = recorder, bulkhead, insist
+        self._homes = homes
         self._lease, self.timeout, self._now, self._random = lease, timeout, now, random
 
     def send(self, run: BatchRun, indexes: Sequence[int], *, timeout: float | None = None) -> None:
@@ -92,7 +95,7 @@ class Exchange:
         """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""
         provider, seen, began = run.provider, Responses(len(indexes)), time.monotonic()
         requests = kind_of(provider).render(provider, *run.renderable(indexes))
-        watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at)
+        watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at, self._claim(run, indexes))
         with watch as flight, self._bulkhead.answers(run.way, seen):
             sent = self._client(provider).send(
                 provider, requests, now=self._now, deadline=timeout, following=run.following(indexes), seen=seen
@@ -100,6 +103,13 @@ class Exchange:
         run.renewed_at = flight.renewed_at
         self._note_times(run, indexes, sent.responses, seen, began)
         return sent
+
+    def _claim(self, run: BatchRun, indexes: Sequence[int]) -> Claim | None:
+        home = self._homes.of(run.batch.app) if run.claims else None
+        if home is None:
+            return None
+        needed = run.devices({*run.pending()} - {*indexes})
+        return Claim(home, [run.jobs[index].device for index in indexes], needed)
 
     def _note_times(
         self, run: BatchRun, indexes: Sequence[int], responses: Sequence[Response], seen: Responses, began: float

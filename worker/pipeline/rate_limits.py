@@ -32,11 +32,12 @@ LATE: Final = 10.0
 _MOVED: Final = 1.0
 
 
-def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
+def limit(run: BatchRun, limiter: Limiter, rates: Limiter, *, now: float) -> None:
     """Pending jobs over a rate wait, or are dropped at once if they would expire before their time.
 
     Before all limits: a device with too many notifications, by the provider's word, gets none during its cooldown. What is for
-    this moment waits for no rate: it would be over. `now` in UNIX seconds.
+    this moment waits for no rate: it would be over. `limiter` has the cooldowns, `rates` the buckets, which are at the home of
+    the app. `now` in UNIX seconds.
     """
     _cooldowns(run, limiter)
     if is_live(run.batch.sendings[0]):
@@ -44,16 +45,16 @@ def limit(run: BatchRun, limiter: Limiter, *, now: float) -> None:
     limits = _limits(run)
     reserved = run.batch.reserved if now <= run.batch.due + LATE else 0
     if 0 < reserved <= len(limits) and run.batch.lane == "bulk" and (last := limits[reserved - 1]).name in _TWO_QUEUES:
-        _moved_back(run, last.name, limiter.moved(f"{last.name}:{last.of}"))
+        _moved_back(run, last.name, rates.moved(f"{last.name}:{last.of}"))
     free: Collection[int] | None = None
     for number, one in enumerate(limits, 1):
         if one.rate is not None and number > reserved and (jobs := run.pending()):
             if one.name == SERVICE:
                 if free is None:
                     counted = reserved > 0 and limits[reserved - 1].name == SERVICE
-                    free = () if counted else _free(run, jobs, limiter, now)
+                    free = () if counted else _free(run, jobs, rates, now)
                 jobs = [index for index in jobs if index not in free]
-            _reserve(run, number, one.name, one.rate, _buckets(run, one, jobs), limiter, now)
+            _reserve(run, number, one.name, one.rate, _buckets(run, one, jobs), rates, now)
     for index, outcome in enumerate(run.outcomes):
         if isinstance(outcome, Wait) and now + outcome.delay >= run.expires_at(index):
             run.outcomes[index] = Drop("expired", cause=outcome.limit)

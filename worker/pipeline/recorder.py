@@ -9,15 +9,16 @@ One thread of a process writes for all of them together, some fifty times a seco
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
-from typing import Final
+from typing import Final, NamedTuple
 
 from config.seldom import Seldom
 from worker.core.batch import Freed, Lane
 from worker.core.model import ACCEPTED, Response
 from worker.state import redis
+from worker.state.homes import Home
 from worker.state.journal import Journal, QueuedBatch
 
 log = logging.getLogger(__name__)
@@ -36,13 +37,28 @@ _SOON: Final = 5.0
 _MOST: Final = 10_000
 
 
+class Claim(NamedTuple):
+    """The devices of a batch that it has at the home of its app, one for each job, and those that it needs afterwards too."""
+
+    home: Home
+    devices: Sequence[int]
+    needed: Collection[int] = ()
+
+
 class Flight:
     """Notifications of one batch in flight: `seen[n]` is the response to the batch's job `jobs[n]`, None while there is none."""
 
-    __slots__ = ("_jobs", "_missing", "_seen", "_unwritten", "batch", "renewed_at")
+    __slots__ = ("_jobs", "_missing", "_seen", "_unwritten", "batch", "claim", "claimed_at", "renewed_at")
 
-    def __init__(self, batch: str, jobs: Sequence[int], seen: Sequence[Response | None], renewed_at: float) -> None:
-        self.batch = batch
+    def __init__(
+        self,
+        batch: str,
+        jobs: Sequence[int],
+        seen: Sequence[Response | None],
+        renewed_at: float,
+        claim: Claim | None = None,
+    ) -> None:
+        self.batch, self.claim, self.claimed_at = batch, claim, renewed_at
         #: UNIX seconds from which the lease counts.
         self.renewed_at = renewed_at
         self._jobs, self._seen = jobs, seen
@@ -60,6 +76,14 @@ class Flight:
                 found.append(self._jobs[place])
         self._missing = missing
         return list(found)
+
+    def accepting(self) -> list[int]:
+        """The devices all of whose notifications were accepted."""
+        if self.claim is None:
+            return []
+        answers = list(zip(self.claim.devices, self._seen, strict=True))
+        left = {device for device, response in answers if response is not ACCEPTED}
+        return list({device for device, _ in answers} - left - {*self.claim.needed})
 
     def written(self, now: float) -> None:
         """What `accepted` gave last is written; the lease counts from `now`."""
@@ -81,10 +105,15 @@ class Recorder:
 
     @contextmanager
     def watch(
-        self, batch: str, jobs: Sequence[int], seen: Sequence[Response | None], renewed_at: float
+        self,
+        batch: str,
+        jobs: Sequence[int],
+        seen: Sequence[Response | None],
+        renewed_at: float,
+        claim: Claim | None = None,
     ) -> Iterator[Flight]:
-        """Records acceptances of these and renews the batch's lease, as long as the caller is inside."""
-        flight = Flight(batch, jobs, seen, renewed_at)
+        """Records acceptances of these and renews the batch's lease, as long as the caller is inside; its `claim` as well."""
+        flight = Flight(batch, jobs, seen, renewed_at, claim)
         with self._lock:
             self._flights[flight] = None
             self._begin()
@@ -96,8 +125,15 @@ class Recorder:
 
     def put_off(self, batches: Iterable[QueuedBatch]) -> None:
         """Makes these ready when it is time, where workers are woken for it."""
+        self._note((one.id, one.delay) for one in batches)
+
+    def come_back(self, batch: str, delay: float) -> None:
+        """The same for one that was returned."""
+        self._note([(batch, delay)])
+
+    def _note(self, batches: Iterable[tuple[str, float]]) -> None:
         now = self._now()
-        due = [(now + one.delay, one.id) for one in batches if 0.0 < one.delay <= _SOON]
+        due = [(now + delay, id) for id, delay in batches if 0.0 < delay <= _SOON]
         if not due or self.wake is None:
             return
         with self._lock:
@@ -128,6 +164,10 @@ class Recorder:
             for flight, _ in due:
                 flight.written(now)
             self._wake(freed)
+        for flight in flights:
+            if flight.claim is not None and now - flight.claimed_at >= RENEW_SECONDS:
+                flight.claim.home.renew([(flight.batch, flight.accepting())], self._journal.lease)
+                flight.claimed_at = now
 
     def make_ready(self) -> float:
         """Makes ready what is due by now; returns the seconds until the next is."""

@@ -29,10 +29,11 @@ from worker.providers import kinds
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
 from worker.state.gate import Gate
+from worker.state.homes import Homes
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
-from worker.state.partition import Partition
+from worker.state.partition import Keyspace, Partition
 from worker.state.streams import Streams
 
 #: Jobs in a batch over httpx, which sends some hundreds a second. In a larger batch some would miss their deadline.
@@ -52,6 +53,8 @@ class Process(Maker, Protocol):
 
     settings: Settings
 
+    @property
+    def keyspace(self) -> Keyspace: ...
     @property
     def pool(self) -> Pool: ...
     @property
@@ -112,6 +115,10 @@ class PartitionRuntime:
         return Sources(self._runtime.pool, self.partition)
 
     @once
+    def homes(self) -> Homes:
+        return Homes(self.partition, None if self._alone else lambda: self._runtime.keyspace.partitions)
+
+    @once
     def expanders(self) -> Expanders:
         # With several partitions each is expanded on its own, by one task a process.
         return Expanders(EXPANDERS if self._alone else 1)
@@ -129,6 +136,7 @@ class PartitionRuntime:
             now=time.time,
             new_id=_new_id,
             export=runtime.export,
+            homes=self.homes,
         )
 
     @once
@@ -167,6 +175,7 @@ class PartitionRuntime:
             add_dead_letter=runtime.ledger.add_dead_letter,
             bulkhead=runtime.bulkhead,
             export=runtime.export,
+            homes=self.homes,
         )
 
     @property

@@ -290,6 +290,7 @@ def _sample(runtime: Runtime, counts: Counter[str]) -> None:
 def _tick(runtime: Runtime, of: PartitionRuntime, counts: Counter[str]) -> None:
     percent = of.streams.tell_pressure()
     counts["due"] += of.journal.make_due_ready()
+    of.homes.carry()
     unable = "redis is full" if percent >= _FULL else None
     try:
         counts["woken"] += _wake_lost(runtime, of)

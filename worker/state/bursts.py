@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
+from worker.state.homes import Homes
 from worker.state.keys import Keys
 from worker.state.partition import Partition
 
@@ -64,15 +65,27 @@ _Of = TypeVar("_Of", Burst, Fold)
 
 
 class Bursts:
-    def __init__(self, partition: Partition) -> None:
+    """Where a user has a sound for all channels of a spread app, it is taken from their home, with all else of the burst."""
+
+    def __init__(self, partition: Partition, homes: Homes | None = None) -> None:
         self._keys, self._scripts = partition.keys, partition.scripts
+        self._homes = homes or Homes(partition)
 
     def count(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
         """For each burst what its message is for each of its users, `now` in UNIX seconds.
 
         A page that is counted again, as when its expansion is tried again, counts nothing, in this window and the next one.
         """
-        return [turns for some in _pieces(bursts) for turns in self._count(some, now)]
+        homes = [self._homes.of(burst.app) if burst.sound_every_user else None for burst in bursts]
+        if not any(homes):
+            return [turns for some in _pieces(bursts) for turns in self._count(some, now)]
+        found: list[dict[str, Turn]] = [{} for _ in bursts]
+        for home in {*homes}:
+            there = [n for n, one in enumerate(homes) if one is home]
+            at_home = self if home is None else Bursts(home.partition)
+            for n, turns in zip(there, at_home.count([bursts[n] for n in there], now), strict=True):
+                found[n] = turns
+        return found
 
     def show(self, folds: Sequence[Fold]) -> list[set[str]]:
         """For each fold the users who are to be shown it: those who are shown no later one."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from worker.state.homes import Homes
 from worker.state.partition import Partition
 
 #: Seconds for which a day is kept after the last push on it: it is over everywhere by then.
@@ -21,15 +22,27 @@ class DayPage(NamedTuple):
 
 
 class Days:
-    def __init__(self, partition: Partition) -> None:
+    """The days of a spread app's users are counted at their home."""
+
+    def __init__(self, partition: Partition, homes: Homes | None = None) -> None:
         self._keys, self._scripts = partition.keys, partition.scripts
+        self._homes = homes or Homes(partition)
 
     def count(self, pages: Sequence[DayPage]) -> list[set[str]]:
         """For each page its users who have had fewer than `most` pushes on their day, this one not counted.
 
         Whose last push was for the same message has not one more: it is decided again.
         """
-        return [within for some in _pieces(pages) for within in self._count(some)]
+        homes = [self._homes.of(page.app) for page in pages]
+        if not any(homes):
+            return [within for some in _pieces(pages) for within in self._count(some)]
+        found: list[set[str]] = [set() for _ in pages]
+        for home in {*homes}:
+            there = [n for n, one in enumerate(homes) if one is home]
+            at_home = self if home is None else Days(home.partition)
+            for n, within in zip(there, at_home.count([pages[n] for n in there]), strict=True):
+                found[n] = within
+        return found
 
     def _count(self, pages: Sequence[DayPage]) -> Iterator[set[str]]:
         answers: Any = self._scripts.count_days(

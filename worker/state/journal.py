@@ -11,8 +11,10 @@ Their keys: `worker/state/keys.py`.
 
 import contextlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
 
 from worker.core import batch as batches
 from worker.core import second_look
@@ -156,6 +158,8 @@ class Taken(NamedTuple):
     #: Whether any device of its way was in a cooldown, or was refused and accepted nothing since. For its own devices that
     #: stays so: only their answers change it.
     troubled: bool
+    #: Whether its badge numbers were taken at the home of its app before, which is another partition.
+    numbered: bool = False
 
 
 class Proof(NamedTuple):
@@ -181,7 +185,7 @@ class Journal:
         """`gate`: what those go through who take work."""
         self._gate = contextlib.nullcontext() if gate is None else gate
         self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
-        self._names, self.partition = partition.names, partition.index
+        self._names, self.partition, self._of = partition.names, partition.index, partition
         #: Seconds of a lease.
         self.lease = lease
 
@@ -262,19 +266,18 @@ class Journal:
         `answered`: names of reminders that end. Returns these ids, and how many messages can be taken because no task has their
         channels any more.
         """
+        here = [one for one in missed if self._of.is_home(one.app)]
+        left = _left_for_users(here)
         stale, freed = self._scripts.expand(
             steps=steps,
             patience=OVERTAKE,
-            batches=_queued(queued),
+            batches=self._queued(queued),
             looks=[_queued_look(one) for one in looks],
-            missed=[_counted(one, one.counted) for one in missed if one.counted is not None],
-            badges=[
-                (one.app, device, one.place, "" if number == COUNT else number)
-                for one in missed
-                for device, number in one.badges.items()
-            ],
-            silent=[(one.app, one.user, one.shown) for one in missed if one.shown and one.badges],
+            missed=left.missed,
+            badges=left.badges,
+            silent=left.silent,
             answered=list(answered),
+            homeward=[] if len(here) == len(missed) else list(self._notes(missed)),
             counts=_counts(counts),
             accounts=accounts,
         )
@@ -293,7 +296,7 @@ class Journal:
         Returns the names of those with which another worker was first.
         """
         stale = self._scripts.tell_missed(
-            digests=digests, badges=badges, batches=_queued(queued), counts=_counts(counts), accounts=accounts
+            digests=digests, badges=badges, batches=self._queued(queued), counts=_counts(counts), accounts=accounts
         )
         return {name.decode() for name in stale}
 
@@ -313,7 +316,7 @@ class Journal:
             for one, following, read in reminders
         ]
         stale = self._scripts.remind(
-            reminders=records, batches=_queued(queued), counts=_counts(counts), accounts=accounts
+            reminders=records, batches=self._queued(queued), counts=_counts(counts), accounts=accounts
         )
         return {name.decode() for name in stale}
 
@@ -329,7 +332,7 @@ class Journal:
             )
         if not taken:
             return None
-        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled = taken
+        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled, numbered = taken
         try:
             batch = batches.decode(document)
         except ValueError as fault:
@@ -345,6 +348,7 @@ class Journal:
             {job: (until, holder.decode()) for job, until, holder in waits},
             list(overtaking),
             bool(troubled),
+            bool(numbered),
         )
 
     def uncount(self, batch: str, dropped: Sequence[int]) -> list[int]:
@@ -352,7 +356,11 @@ class Journal:
 
         A second time does nothing.
         """
-        return _numbers(self._scripts.uncount(id=batch, dropped=list(dropped)))
+        return _numbers(self._scripts.uncount(batch=self._keys.BATCH(batch), dropped=list(dropped)))
+
+    def note_numbered(self, batch: str) -> None:
+        """The batch has its badge numbers of the home of its app: they are not counted again."""
+        self._scripts.note_numbered(id=batch)
 
     def return_batch(self, batch: str, delay: float = 0.0) -> Freed:
         """Hands the batch back, to be taken again at once or after `delay` seconds.
@@ -400,7 +408,7 @@ class Journal:
                 well=0 if well is None else well.devices,
                 credential="" if well is None else well.credential,
                 ago=0.0 if well is None else well.ago,
-                later=_queued(later),
+                later=self._queued(later),
                 looks=[_queued_look(one) for one in looks],
                 shown=shown,
                 pushed=[
@@ -507,6 +515,27 @@ class Journal:
         records = [(one.entry, one.app, one.place or one.entry, _cleared_devices(one)) for one in cleared]
         return {entry.decode() for entry in self._scripts.clear(clearings=records)}
 
+    def _notes(self, missed: Sequence[Missed]) -> Iterator[tuple[int, bytes]]:
+        """What is for users whose home is elsewhere, by home."""
+        of_homes: dict[int, list[Missed]] = {}
+        for one in missed:
+            if not self._of.is_home(one.app):
+                of_homes.setdefault(self._of.home_of(one.app), []).append(one)
+        for home, some in of_homes.items():
+            yield home, msgspec.json.encode(_left_for_users(some))
+
+    def _queued(self, queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
+        """As `batches` of expand.lua, and `later` of finish.lua."""
+        records: list[Sequence[Any]] = []
+        for id, batch, delay, behind, put_off, takes_over in queued:
+            entries = joined(sending.entry for sending in batch.sendings if sending.entry)
+            lines = batches.waiting_lines(batch, id) if put_off else ""
+            orders = batches.device_orders(batch, badges=self._of.is_home(batch.app))
+            part = (id, batches.encode(batch), batch.app, batch.lane, orders, entries)
+            ahead = is_live(batch.sendings[0])
+            records.append((*part, delay, batch.way, lines, behind, int(takes_over), int(ahead)))
+        return records
+
 
 def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
     kept = state.decode()
@@ -526,6 +555,26 @@ def _queued_look(one: QueuedLook) -> tuple[str, float, str]:
     return _look_id(one.number, one.entry), one.delay, state
 
 
+class _Left(NamedTuple):
+    """What messages leave for users of whom nothing is pushed, as expand.lua and carry_home.lua have it."""
+
+    missed: list[Sequence[Any]]
+    badges: list[Sequence[Any]]
+    silent: list[Sequence[Any]]
+
+
+def _left_for_users(missed: Sequence[Missed]) -> _Left:
+    return _Left(
+        [_counted(one, one.counted) for one in missed if one.counted is not None],
+        [
+            (one.app, device, one.place, "" if number == COUNT else number)
+            for one in missed
+            for device, number in one.badges.items()
+        ],
+        [(one.app, one.user, one.shown) for one in missed if one.shown and one.badges],
+    )
+
+
 def _counted(one: Missed, what: Counted) -> Sequence[Any]:
     return one.app, one.user, what.conversation, line_of(what.kept), int(what.kept.called), what.end, what.due
 
@@ -541,18 +590,6 @@ def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes, 
 
 def _cleared_devices(one: Cleared) -> str:
     return ",".join(f"{id}!" if id in one.quiet else str(id) for id in one.devices)
-
-
-def _queued(queued: Sequence[QueuedBatch]) -> list[Sequence[Any]]:
-    """As `batches` of expand.lua, and `later` of finish.lua."""
-    records: list[Sequence[Any]] = []
-    for id, batch, delay, behind, put_off, takes_over in queued:
-        entries = joined(sending.entry for sending in batch.sendings if sending.entry)
-        lines = batches.waiting_lines(batch, id) if put_off else ""
-        part = (id, batches.encode(batch), batch.app, batch.lane, batches.device_orders(batch), entries)
-        ahead = is_live(batch.sendings[0])
-        records.append((*part, delay, batch.way, lines, behind, int(takes_over), int(ahead)))
-    return records
 
 
 def _counts(counts: Counts) -> list[tuple[str, str, int]]:

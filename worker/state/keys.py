@@ -215,8 +215,23 @@ BATCH: Final = Family(
     "batch:<id>", "hash",
     "`doc`, `app`, `lane`, `devices`, `entries`, `provider` (its way), `turn`, then `badges`, `outcomes`, `accepted`, `failures`,"
     " `claimed`, `leased`, `taken` (when); `lines`: its part of `later`; of badges, `before` (what a number that was set"
-    " replaced), `uncounted` (jobs that gave theirs back), `again` (the batch was taken again)",
+    " replaced), `uncounted` (jobs that gave theirs back), `again` (the batch was taken again); of a spread app, `numbered` (its"
+    " badges were taken at home). `<id>~<partition>`: what such a batch holds at home, without a lane, until its lease is over",
     _JOURNAL, "the batch is done; of a stopped provider, when it is too old", "devices to push to",
+)
+HOMEWARD: Final = Family(
+    "homeward", "list", "`<number> <home> <JSON>`: what messages of spread apps leave for users' homes in other partitions",
+    _JOURNAL, "it was carried there: at once, else by the next tick", "messages for users in quiet time while home is away",
+)
+HOMEWARD_LAST: Final = Family("homeward:last", "string", "the last such number", _JOURNAL, "never", "one")
+CARRIED: Final = Family(
+    "carried", "hash", "partition -> the number of its last note that was taken here", _JOURNAL, "never", "partitions",
+)
+NUMBERED: Final = Family(
+    "numbered:<batch>", "hash",
+    "of a spread app, for a batch `<id>~<partition>` that lies in another partition: `app`, `provider`, `devices`, `badges`,"
+    " `before`, `uncounted`, `again`, as of `batch:<id>`",
+    _JOURNAL, "the batch is done; a day after it was last taken", "batches of spread apps that were taken: devices to push to",
 )
 TURNS: Final = Family("turns:<lane>", "list", "apps with batches to take, in turn", _JOURNAL, "none waits", "apps")
 TURNS_OF_APP: Final = Family(

@@ -34,6 +34,10 @@ class Partition:
         """Whether events of the app may come here: it lives here, or its channels are spread over all partitions."""
         return self._layout.is_spread(app) or self.is_home(app)
 
+    def home_of(self, app: str) -> int:
+        """The number of the partition that the app lives in."""
+        return self._layout.home_of(app)
+
     def is_home(self, app: str) -> bool:
         """Whether the app lives here, with its badges, rates and all that is no channel's."""
         return self._layout.home_of(app) == self.index

@@ -82,6 +82,7 @@ STREAMS: Final = frozenset({"EVENTS", "APP_EVENTS", "OPENED"})
 #: What workers write anew, or what is about the streams of before.
 LEFT: Final = frozenset(
     {"PRESSURE", "MOVED", "TRIMMED", "INTAKE_TOKEN", "LEADER", "WOKEN", "ASKED", "WATCHED", "NONE", "DEFERRED_ASKED"}
+    | {"NUMBERED", "HOMEWARD", "HOMEWARD_LAST", "CARRIED"}
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from worker.state.homes import Home, Homes
 from worker.state.partition import Partition
 
 #: Seconds in which a user's devices get one clearing: iOS wakes an app a few times an hour for them.
@@ -44,17 +45,37 @@ def member(channel: str, thread: str, user: str) -> str:
 
 
 class Shown:
-    def __init__(self, partition: Partition) -> None:
-        self._scripts = partition.scripts
+    """What is shown of a channel is in the channel's partition; of a spread app users have their turns at home."""
+
+    def __init__(self, partition: Partition, homes: Homes | None = None) -> None:
+        self._partition, self._homes = partition, homes or Homes(partition)
 
     def read(self, readings: Sequence[Reading]) -> list[Turn]:
         """Whose turn it is takes the number over and forgets the banner. One round trip; a second time tells the same."""
-        if not readings:
-            return []
-        answers = self._scripts.read_elsewhere(
-            pause=PAUSE, readings=[(*one[:-1], ",".join(map(str, one.devices))) for one in readings]
-        )
+        homes = [self._homes.of(one.app) for one in readings]
+        if not any(homes):
+            return _asked(self._partition, readings, ["?"] * len(readings))
         return [
-            Turn(needed == 1, float(wait), int(until), frozenset(map(int, differing)))
-            for needed, wait, until, differing in answers
+            (_asked(self._partition, [one], ["?"]) if home is None else self._read_at(home, one))[0]
+            for one, home in zip(readings, homes, strict=True)
         ]
+
+    def _read_at(self, home: Home, one: Reading) -> list[Turn]:
+        """In three steps, each of which may be repeated: what is shown here, the turn at home, and what is shown no more."""
+        redis, banners = self._partition.redis, self._partition.keys.SHOWN(one.app)
+        shown = redis.zscore(banners, one.shown)
+        [turn] = _asked(home.partition, [one], ["" if shown is None else f"{shown:.0f}"])
+        if turn.needed and not turn.wait and shown is not None and shown <= turn.until:
+            self._partition.scripts.unshow(app=one.app, shown=one.shown, till=turn.until)
+        return [turn]
+
+
+def _asked(partition: Partition, readings: Sequence[Reading], known: Sequence[str]) -> list[Turn]:
+    if not readings:
+        return []
+    records = [(*one[:-1], ",".join(map(str, one.devices)), at) for one, at in zip(readings, known, strict=True)]
+    answers = partition.scripts.read_elsewhere(pause=PAUSE, readings=records)
+    return [
+        Turn(needed == 1, float(wait), int(until), frozenset(map(int, differing)))
+        for needed, wait, until, differing in answers
+    ]

@@ -43,6 +43,7 @@ from worker.providers.base import Client
 from worker.providers.webhook.client import WebhookClient
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
+from worker.state.homes import Homes
 from worker.state.journal import Journal
 from worker.state.leader_hint import LeaderHint
 from worker.state.limiter import Limiter
@@ -129,19 +130,27 @@ class Pipeline:
         rules: Sequence[Rule] = RULES,
         export: Export | None = None,
         layout: Layout = UNTAGGED,
+        home: "Pipeline | None" = None,
+        at: int = 0,
     ):
+        """With `home`, the pipeline of the app's home, this is the one of the partition `at`, with the same providers."""
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
         self.keyspace = Keyspace(self.redis, lambda _: layout)
-        self.partition = self.keyspace.of_app("demo")
+        self.partition = self.keyspace.of_app("demo") if home is None else self.keyspace.partitions[at]
+        self.homes = Homes(self.partition, lambda: self.keyspace.partitions) if layout.tags else Homes(self.partition)
         self.journal = Journal(self.partition, lease=lease)
-        self.secret_key = Fernet.generate_key().decode()
+        self.secret_key: str = Fernet.generate_key().decode() if home is None else home.secret_key
         self.registry = Registry(self.pool, [self.secret_key], kinds)
         self.devices, self.upkeep = Devices(self.pool), Upkeep(self.pool, self.keyspace)
         self.ledger, self.apps = Ledger(self.pool), Apps(self.registry, ttl=0.0)
-        self.apns, self.postgres_url = Apns(), postgres_url
-        self.save_app()
-        self.provider = self.add_provider("apns")
+        self.apns: Apns = Apns() if home is None else home.apns
+        self.postgres_url = postgres_url
+        if home is None:
+            self.save_app()
+            self.provider = self.add_provider("apns")
+        else:
+            self.provider = home.provider
         tokens: Any = Tokens()
         self.clients: dict[str, Client] = {
             "apns": ApnsClient(cast("Any", self.apns), tokens),
@@ -178,6 +187,7 @@ class Pipeline:
             facts=facts,
             rules=rules,
             export=export,
+            homes=self.homes,
         )
         self.digests, self.reminders = (
             of(
@@ -194,7 +204,8 @@ class Pipeline:
         self.breaker, self.limiter, self.bulkhead = Breaker(self.partition), Limiter(self.partition), Bulkhead()
         self.deferred_retirement = DeferredRetirement(DeferredDevices(self.partition), self.breaker, self.devices)
         self.delivery = self.new_delivery(export=export)
-        self.apns.record = self.delivery.recorder.record
+        if home is None:
+            self.apns.record = self.delivery.recorder.record
 
     def new_delivery(self, **others: Any) -> Delivery:
         """Delivery with these parts in place of the pipeline's own."""
@@ -214,6 +225,7 @@ class Pipeline:
             "new_id": lambda: secrets.token_hex(8),
             "add_dead_letter": self.ledger.add_dead_letter,
             "bulkhead": self.bulkhead,
+            "homes": self.homes,
         }
         return Delivery(**(parts | others))
 

@@ -15,6 +15,7 @@ from worker.core.batch_run import begin
 from worker.core.model import ACCEPTED, Answer, Notification
 from worker.core.outcome import Drop
 from worker.pipeline.steps.uncount import Uncount
+from worker.state.homes import Homes
 from worker.state.journal import DONE, Journal, QueuedBatch, Recorded, Step
 from worker.state.partition import untagged
 from worker.state.redis import Redis, connect
@@ -164,7 +165,7 @@ def delivered(journal: Journal, jobs: Sequence[tuple[int, int, int]], *, clear: 
             journal.clear_badges([Cleared("", "demo", [7], [7], place=200)])
         for check in range(1, taking + 1):
             run.set_outcome([n for n, (*_, when) in enumerate(jobs) if when == check], Drop("expired"))
-            Uncount(journal)(run)
+            Uncount(journal, Homes(untagged(journal._redis)))(run)
         if taking == 1:
             journal.return_batch(taken.id)
     return [run.jobs[index].badge for index in run.pending()]

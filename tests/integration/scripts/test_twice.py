@@ -18,6 +18,7 @@ from worker.state import scripts as loader
 from worker.state.breaker import Breaker, FirstRefusal
 from worker.state.deferred import DeferredDevices
 from worker.state.fence import Fence
+from worker.state.homes import Home
 from worker.state.journal import DONE, Journal, Opened, Push, QueuedBatch, QueuedLook, Recorded, Taken
 from worker.state.limiter import ONLY, Limiter, Wanted
 from worker.state.missed import due_badges, due_digests
@@ -694,3 +695,72 @@ def test_names_that_a_script_has_not_are_refused(scripts: Scripts) -> None:
         scripts.lead(tokens=1)
     with pytest.raises(TypeError, match="a record of `entries` is id, app"):
         scripts.move(token=1, entries=[("1-1",)])
+
+
+# What a spread app's batches of other partitions do at its home.
+
+
+@runs("number_batch")
+def test_a_batch_of_another_partition_counts_once(redis: Redis, scripts: Scripts) -> None:
+    home, batch = Home(untagged(redis), 3), queued().batch
+    assert home.number("b1", batch, again=False, lease=60) == ([1], frozenset())
+    before = contents(redis)
+    assert home.number("b1", batch, again=False, lease=60) == ([1], frozenset())
+    answer = keys.NUMBERED("b1~3")
+    assert {key: value for key, value in contents(redis).items() if key not in (answer, keys.BATCH("b1~3"))} == {
+        key: value for key, value in before.items() if key not in (answer, keys.BATCH("b1~3"))
+    }
+    assert home.number("b2", batch, again=False, lease=60) == ([2], {7})
+
+
+@runs("renew_claims")
+def test_a_device_that_has_accepted_is_free(redis: Redis, scripts: Scripts) -> None:
+    home = Home(untagged(redis), 3)
+    home.number("b1", queued().batch, again=False, lease=60)
+    assert home.renew([("b1", [7])], 60) == Freed(0, 0)
+    again(redis, lambda: home.renew([("b1", [7])], 60))
+    assert home.number("b2", queued().batch, again=False, lease=60).blocked == frozenset()
+
+
+@runs("release_claims")
+def test_a_batch_of_another_partition_leaves_nothing(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    home = Home(untagged(redis), 3)
+    home.number("b1", queued().batch, again=False, lease=60)
+    expanded(redis, journal, queued(id="b5"))
+    assert journal.take_batch("urgent") is None
+    assert home.release("b1", done=True) == Freed(1, 0)
+    again(redis, lambda: home.release("b1", done=True))
+    assert taken(journal).badges == [2]
+    assert redis.keys("*~3") == []
+
+
+@runs("note_numbered")
+def test_a_batch_knows_that_it_was_counted_elsewhere(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    expanded(redis, journal)
+    assert not taken(journal).numbered
+    journal.note_numbered("b1")
+    again(redis, lambda: journal.note_numbered("b1"))
+    journal.return_batch("b1")
+    assert taken(journal).numbered
+    assert scripts.note_numbered(id="gone") == 0
+
+
+@runs("carry_home")
+def test_a_note_is_taken_once(redis: Redis, scripts: Scripts) -> None:
+    left = {
+        "missed": [(APP, "han", "general", "line", 0, 2_000_000_000.0, 2_000_000_000.0)],
+        "badges": [(APP, 7, 11, "")],
+        "silent": [(APP, "han", 2_000_000_000.0)],
+    }
+    assert scripts.carry_home(source=3, number=5, **left) == 1
+    assert redis.hgetall(keys.BADGE(APP)) == {b"7": b"1"}
+    assert again(redis, lambda: scripts.carry_home(source=3, number=5, **left)) == 0
+    assert again(redis, lambda: scripts.carry_home(source=3, number=4, **left)) == 0
+    assert scripts.carry_home(source=2, number=4, **left) == 1
+
+
+@runs("unshow")
+def test_what_was_read_is_shown_no_more_but_what_is_newer(redis: Redis, scripts: Scripts) -> None:
+    redis.zadd(keys.SHOWN(APP), {"general\nhan": 5, "general\nleia": 9})
+    assert [scripts.unshow(app=APP, shown=f"general\n{user}", till=7) for user in ("han", "leia")] == [1, 0]
+    assert again(redis, lambda: scripts.unshow(app=APP, shown="general\nhan", till=7)) == 0

@@ -1,6 +1,6 @@
 """Batch runs for tests of single steps, and what the steps speak to."""
 
-from typing import Any
+from typing import Any, Final, cast
 
 from worker.core.batch import Batch, Job, Sending
 from worker.core.batch_run import BatchRun
@@ -9,8 +9,11 @@ from worker.core.model import AppSettings, Provider
 from worker.pipeline.insist import Insist
 from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state.breaker import Answers, FirstRefusal
+from worker.state.homes import Homes
 
 NOW = 1_800_000_000.0
+#: All apps are at home.
+NOWHERE: Final = Homes(cast("Any", None))
 
 
 def sending(**fields: Any) -> Sending:

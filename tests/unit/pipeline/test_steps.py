@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.pipeline.runs import NOW, fake, insist, job, new_run, sending, stopped
+from tests.unit.pipeline.runs import NOW, NOWHERE, fake, insist, job, new_run, sending, stopped
 from worker.core.again import Standing
 from worker.core.batch import NEVER, Freed
 from worker.core.batch_run import BatchRun, Wait, Well
@@ -227,13 +227,13 @@ def test_a_batch_without_a_job_to_probe_with_is_concluded():
 
 def test_a_later_notification_of_the_channel_waits_with_one_that_a_rate_holds():
     run = new_run(job(1), job(1), job(2))
-    ApplyRateLimits(fake(cooldowns={1: 4.2}, reserve=[]), now)(run)
+    ApplyRateLimits(fake(cooldowns={1: 4.2}, reserve=[]), NOWHERE, now)(run)
     assert run.outcomes == [Wait("device_held", 5.0), Wait("device_held", 5.0), None]
 
 
 def test_what_would_wait_beyond_its_life_is_dropped_at_once():
     run = new_run(job(1), sendings=[sending(expires_at=int(NOW) + 3)])
-    ApplyRateLimits(fake(cooldowns={1: 4.2}), now)(run)
+    ApplyRateLimits(fake(cooldowns={1: 4.2}), NOWHERE, now)(run)
     assert run.outcomes == [Drop("expired", cause="device_held")]
 
 
@@ -331,7 +331,7 @@ def test_where_all_were_accepted_the_answers_are_counted_as_the_batch_is_finishe
 
 def test_where_no_device_of_the_way_was_in_trouble_nobody_asks_for_cooldowns():
     limiter = fake(reserve=[])
-    ApplyRateLimits(limiter, now)(new_run(troubled=False))
+    ApplyRateLimits(limiter, NOWHERE, now)(new_run(troubled=False))
     assert "cooldowns" not in limiter.names()
 
 

@@ -6,6 +6,7 @@ When another worker was first with one of the messages, nothing is written and t
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,11 +39,12 @@ from worker.pipeline.expansion.retract import AFTER, Retraction
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.spans import Export
 from worker.pipeline.targeted import Targeted
-from worker.state import recent
+from worker.state import recent, redis
 from worker.state.activities import Activities
 from worker.state.bursts import Bursts
 from worker.state.calls import Calls
 from worker.state.days import Days
+from worker.state.homes import Homes
 from worker.state.journal import DONE, Journal, Opened
 from worker.state.origins import Origins
 from worker.state.partition import Partition
@@ -70,7 +72,7 @@ class Expanded:
 class FanOut:
     """`now` gives UNIX seconds, `clock` seconds from anywhere, `new_id` a batch id that was never given before.
 
-    `export` takes the spans of traced events, if they are exported.
+    `export` takes the spans of traced events, if they are exported. `homes`: those of spread apps.
     """
 
     def __init__(
@@ -88,18 +90,20 @@ class FanOut:
         facts: Sequence[Fact[Any]] = FACTS,
         rules: Sequence[Rule] = RULES,
         export: Export | None = None,
+        homes: Homes | None = None,
     ) -> None:
         self._pool, self._partition, self._journal, self._apps = pool, partition, journal, apps
         self._page, self._batch, self._now, self._new_id, self._clock = page, batch, now, new_id, clock
         self._export = export
         self._kept = recent.Kept()
-        self._bursts, self._days, self._devices = Bursts(partition), Days(partition), Audience(pool)
+        self._homes = homes = homes or Homes(partition)
+        self._bursts, self._days, self._devices = Bursts(partition, homes), Days(partition, homes), Audience(pool)
         sources = Sources(pool, partition)
         self._decider = Decider(sources, self._devices, apps, facts=facts, rules=rules)
         self._calls = CallExpansion(sources, self._devices, apps, Calls(partition), now=now)
         self._activities = ActivityExpansion(self._devices, apps, Activities(partition), now=now)
         self._ptt = PttExpansion(sources, self._devices, apps, Speakers(partition), now=now)
-        self._read_elsewhere = ReadElsewhere(pool, self._devices, apps, Shown(partition), now=now)
+        self._read_elsewhere = ReadElsewhere(pool, self._devices, apps, Shown(partition, homes), now=now)
         self._retraction = Retraction(sources, self._devices, apps, now=now)
         self._origins = DeviceOrigins(apps, Origins(partition))
         self._targeted = Targeted(pool, self._devices, page=page, now=now)
@@ -122,6 +126,7 @@ class FanOut:
             )
             if not stale:
                 self._keep(planned)
+                self._carry(plan)
                 self._trace(plan, began)
                 behind = {message.opened.id for message in (*unplanned, *later)}
                 remaining = [one for one in opened if one.id in behind]
@@ -226,6 +231,12 @@ class FanOut:
 
     def _count_after(self, message: Expanding, user: str) -> int:
         return members.count_after(self._pool, *message.key, user, message.place)
+
+    def _carry(self, plan: MessagePlan) -> None:
+        """What is for users whose home is another partition is written already: what is not carried now the tick carries."""
+        if any(self._homes.of(one.app) is not None for one in plan.missed):
+            with suppress(*redis.Unavailable):
+                self._homes.carry()
 
     def _trace(self, plan: MessagePlan, began: float) -> None:
         if plan.traced and self._export is not None:

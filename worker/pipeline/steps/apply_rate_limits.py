@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from worker.core.batch_run import BatchRun
 from worker.pipeline.rate_limits import limit
+from worker.state.homes import Homes
 from worker.state.limiter import Limiter
 
 
@@ -14,9 +15,11 @@ class ApplyRateLimits:
     """
 
     limiter: Limiter
+    homes: Homes
     now: Callable[[], float]
 
     def __call__(self, run: BatchRun) -> None:
-        limit(run, self.limiter, now=self.now())
+        home = self.homes.of(run.batch.app)
+        limit(run, self.limiter, self.limiter if home is None else home.limiter, now=self.now())
         if run.outcomes.count(None) < len(run.outcomes):
             run.wait_with_earlier(range(len(run.jobs)))

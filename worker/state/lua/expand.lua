@@ -4,10 +4,10 @@
 -- ARGV: steps [entry, state, following, group, turn], patience: number, batches [id, document, app, lane, devices, entries, delay,
 --   way, lines, behind, takes_over, ahead], looks [id, delay, state],
 --   missed [app, user, conversation, line, called, ends, due], badges [app, device, place, number], silent [app, user, due],
---   answered [name], counts [app, counter, amount], accounts [document]
+--   answered [name], homeward [home, note], counts [app, counter, amount], accounts [document]
 -- Returns: the entries with which another was first, and how many messages can be taken by now that waited.
 -- Twice: does nothing, and returns every entry.
--- With: batches, channels, expansion, missed, new_looks, reminders, second_looks, totals
+-- With: batches, channels, expansion, homeward, missed, new_looks, reminders, second_looks, totals
 local entries, stale, turns, groups, ended_looks = {}, {}, {}, {}, {}
 for _, entry, _, _, group in each(steps) do
   entries[#entries + 1] = entry
@@ -54,6 +54,7 @@ for i in each(missed) do count_missed(unpack(ARGV, i, i + 6)) end
 for i in each(badges) do count_unsent(unpack(ARGV, i, i + 3)) end
 for _, app, user, due in each(silent) do redis.call('ZADD', SILENT_BADGES, 'NX', due, app .. '\n' .. user) end
 for _, name in each(answered) do end_reminder(name) end
+for _, home, note in each(homeward) do send_home(home, note) end
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
 local any_channel = redis.call('EXISTS', EXPANDING_CHANNELS) == 1

@@ -4,68 +4,15 @@
 -- A batch of which another one has devices waits for that one. As a whole it waits for `patience` seconds, or for `soon` seconds where
 -- most of its devices are free by then: these need not wait any more.
 -- ARGV: lane, lease: number, patience: number, soon: number, full
--- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled}; nothing where none waits. `stop` is
---   empty, or {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider. `troubled`: 1 where any device of the way
---   cools down, or was refused and has accepted nothing since.
+-- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled, numbered}; nothing where none waits.
+--   `stop` is empty, or {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider. `troubled`: 1 where any device of
+--   the way cools down, or was refused and has accepted nothing since. `numbered`: 1 where its numbers were taken in another partition.
 -- Twice: takes another; the first one comes back when its lease is over.
--- With: earlier, hand_back, places, ways
+-- With: earlier, hand_back, numbers, ways
 local t = now()
 local is_full, handed_back = {}, false
 for way in string.gmatch(full, '[^,]+') do is_full[way] = true end
 
--- `orders` (see `device_orders` in core/batch.py): the devices, one for each job, and what stands before some of them, {index, part}.
-local function parsed(orders)
-  local devices, heads, n = {}, {}, 0
-  for part in string.gmatch(orders, '[^,]+') do
-    if string.byte(part) == 64 then
-      heads[#heads + 1] = {n + 1, part}
-    else
-      n = n + 1
-      devices[n] = part
-    end
-  end
-  return devices, heads
-end
--- What they do to badges. What an entry would do to a badge that was cleared at a later place is seen already, and leaves it as it is.
--- All numbers are read at once, and written at once. Returns the numbers, and of jobs that set one `job:<the number before>`.
-local function numbers(app, all, heads, again)
-  local badges, cleared, devices, modes, jobs, n = BADGE .. app, CLEARED .. app, {}, {}, {}, 0
-  local latest = redis.call('HGET', cleared, '')
-  for h, head in ipairs(heads) do
-    local place, mode = string.match(head[2], '^@([^/]*)/[^/]*/(.*)$')
-    if not place then place, mode = string.match(head[2], '^@([^?=]*)(.*)$') end
-    if again and mode ~= '-' then mode = '?' end
-    local late = latest and mode ~= '?' and mode ~= '-' and newer(latest, place)
-    local last = mode == '-' and 0 or heads[h + 1] and heads[h + 1][1] - 1 or #all
-    for k = head[1], last do
-      local device = all[k]
-      n = n + 1
-      devices[n], modes[n], jobs[n] = device, mode, k - 1
-      if late then
-        local seen = redis.call('HGET', cleared, device)
-        if seen and newer(seen, place) then modes[n] = '?' end
-      end
-    end
-  end
-  local stored, current, changed, found, before = values(badges, devices), {}, {}, {}, {}
-  for k, device in ipairs(devices) do
-    local number = current[device] or stored[k] or 0
-    if modes[k] ~= '?' then
-      if modes[k] ~= '' then before[#before + 1] = jobs[k] .. ':' .. number end
-      number = modes[k] == '' and number + 1 or string.sub(modes[k], 2)
-      changed[#changed + 1] = device
-      changed[#changed + 1] = number
-      current[device] = number
-    end
-    found[k] = number
-  end
-  bulk('HSET', badges, changed)
-  return found, before
-end
-
--- Fields and values of a hash by device. A long value keeps the engine from storing some hundred fields as a list, in which each
--- look-up is a search.
-local function pairs_of() return {'', string.rep('-', 65)} end
 -- The batches that have any of these devices, and of these one whose turn is after `turn` and that is not being sent.
 local function holders_of(id, way, devices, turn)
   local found, there, later = {}, {[id] = true}, nil
@@ -195,10 +142,11 @@ local function hand_out(id, batch, devices, heads, stop, held)
   local document = redis.call('HGET', key, 'doc')
   local waits, overtaking = behind_earlier(id, way, batch[3])
   local troubled = math.min(1, redis.call('EXISTS', COOLDOWNS .. way, FIRST_REFUSALS .. way))
-  return {id, document, badges, batch[5] or '', batch[7] or '', stop, held, waits, overtaking, troubled}
+  local numbered = batch[10] and 1 or 0
+  return {id, document, badges, batch[5] or '', batch[7] or '', stop, held, waits, overtaking, troubled, numbered}
 end
 local function fields_of(id)
-  local fields = {'lane', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn'}
+  local fields = {'lane', 'badges', 'devices', 'app', 'outcomes', 'provider', 'accepted', 'claimed', 'turn', 'numbered'}
   return redis.call('HMGET', BATCH .. id, unpack(fields))
 end
 -- The first batch of the way's line that waits for no other, of so many at most.

@@ -1,12 +1,12 @@
 -- Jobs of a batch that are not sent give their badge numbers back, so that the others have the numbers that they would have without them.
 -- A badge that was cleared at a later place has forgotten the job. A job that shows a number (`?`) was counted in an earlier batch.
--- ARGV: id, dropped [job]
+-- KEYS: batch
+-- ARGV: dropped [job]
 -- Returns: the badge numbers of the batch's jobs.
 -- Twice: gives nothing back, and returns the same.
 -- With: places
-local key = BATCH .. id
 local app, orders, listed, before, known, again =
-  unpack(redis.call('HMGET', key, 'app', 'devices', 'badges', 'before', 'uncounted', 'again'))
+  unpack(redis.call('HMGET', batch, 'app', 'devices', 'badges', 'before', 'uncounted', 'again'))
 if not listed then return '' end
 local uncounted, gone = {}, {}
 for job in string.gmatch(known or '', '%d+') do uncounted[job] = true end
@@ -68,6 +68,6 @@ end
 before = {}
 for name, number in pairs(replaced) do before[#before + 1] = name .. ':' .. number end
 listed = table.concat(numbers, ',')
-redis.call('HSET', key, 'badges', listed, 'before', table.concat(before, ','))
-redis.call('HSET', key, 'uncounted', (known or '') .. table.concat(gone, ',') .. ',')
+redis.call('HSET', batch, 'badges', listed, 'before', table.concat(before, ','))
+redis.call('HSET', batch, 'uncounted', (known or '') .. table.concat(gone, ',') .. ',')
 return listed

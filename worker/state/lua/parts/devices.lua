@@ -20,3 +20,6 @@ local function devices_left(orders, accepted)
   end
   return left
 end
+-- Fields and values of a hash by device. A long value keeps the engine from storing some hundred fields as a list, in which each
+-- look-up is a search.
+local function pairs_of() return {'', string.rep('-', 65)} end

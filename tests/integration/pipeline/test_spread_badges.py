@@ -1,0 +1,154 @@
+"""A spread app's badges are taken at home, once for each batch, whatever dies in between."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from producers import events as ev
+from tests.integration.pipeline.harness import message, stamp, token
+from tests.integration.pipeline.spread import Spread, used
+from worker.core.model import Notification
+
+
+class Died(BaseException):
+    """As `kill -9`: nothing after it happens."""
+
+
+@pytest.fixture(params=[2, 4])
+def spread(postgres_url: str, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Spread]:
+    yield from used(Spread(postgres_url, redis_url, request.param))
+
+
+def shown(sent: Sequence[Notification]) -> list[int]:
+    return [json.loads(n.payload)["aps"]["badge"] for n in sent]
+
+
+def members(spread: Spread, *users: str) -> None:
+    """Of the first channel of each partition; each with one device."""
+    for part in spread.parts:
+        channel = ev.ChannelId(id=spread.channel(part))
+        spread.publish(ev.MemberAdded(**stamp(), channel=channel, users=["leia", *users]))
+    for user in users:
+        spread.publish(ev.DeviceRegistered(**stamp(), user=user, device=ev.Device(token=token(user))))
+    spread.run()
+
+
+def test_one_number_counts_the_messages_of_all_channels(spread: Spread) -> None:
+    members(spread, "han", "chewie")
+    for n, part in enumerate(spread.parts):
+        spread.publish(message(channel=spread.channel(part), id=f"e{n}"))
+    sent = spread.run()
+    of_each = {user: [n for n in sent if n.token == token(user)] for user in ("han", "chewie")}
+    for some in of_each.values():
+        assert shown(some) == list(range(1, len(spread.parts) + 1))
+    assert {spread.badge(1), spread.badge(2)} == {len(spread.parts)}
+
+
+def test_nothing_is_left_of_a_batch_that_is_done(spread: Spread) -> None:
+    members(spread, "han")
+    spread.publish(message(channel=spread.channel(spread.others[0]), id="e1"))
+    assert shown(spread.run()) == [1]
+    left = [key for key in spread.redis.scan_iter() if b"~" in key or b"numbered" in key or b"sending:" in key]
+    assert [key for key in left if spread.redis.type(key) != b"hash" or spread.redis.hlen(key) > 1] == []
+
+
+def test_what_is_cleared_is_cleared_for_all_channels(spread: Spread) -> None:
+    members(spread, "han")
+    for n, part in enumerate(spread.parts):
+        spread.publish(message(channel=spread.channel(part), id=f"e{n}"))
+    spread.run()
+    spread.publish(ev.BadgeCleared(**stamp(), user="han"))
+    spread.run()
+    spread.publish(message(channel=spread.channel(spread.others[0]), id="after"))
+    assert shown(spread.run()) == [1]
+
+
+STEPS = {
+    "before home is asked": "worker.state.homes.Home.number",
+    "after home has answered": "worker.state.journal.Journal.note_numbered",
+    "after it is noted": "worker.core.batch_run.BatchRun.set_numbers",
+    "before it is sent": "worker.pipeline.steps.send.Send.__call__",
+}
+
+
+def _dies(patch: pytest.MonkeyPatch, where: str) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise Died
+
+    patch.setattr(where, dies)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_that_dies_between_two_steps_counts_once(
+    spread: Spread, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members(spread, "han")
+    part = spread.others[0]
+    spread.publish(message(channel=spread.channel(part), id="e1"), message(channel=spread.channel(part), id="e2"))
+    spread.take()
+    spread.expand()
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            _dies(patch, STEPS[step])
+            with pytest.raises(Died):
+                part.deliver()
+        spread.later()
+    part.deliver()
+    assert shown(spread.apns.sent)[-1] == 2
+    assert spread.badge(1) == 2
+
+
+@pytest.mark.parametrize("where", ["worker.state.homes.Home.release", "worker.pipeline.steps.report.Report.__call__"])
+def test_a_worker_that_dies_after_the_batch_is_done_holds_the_device_no_longer_than_a_lease(
+    spread: Spread, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members(spread, "han")
+    part = spread.others[0]
+    spread.publish(message(channel=spread.channel(part), id="e1"))
+    spread.take()
+    spread.expand()
+    with monkeypatch.context() as patch:
+        _dies(patch, where)
+        with pytest.raises(Died):
+            part.deliver()
+    spread.later()
+    spread.publish(message(channel=spread.channel(spread.home), id="e2"))
+    assert shown(spread.run()) == [2]
+
+
+def test_a_dropped_message_gives_its_number_back(spread: Spread) -> None:
+    members(spread, "han")
+    part = spread.others[0]
+    spread.publish(message(channel=spread.channel(part), id="e0"))
+    spread.run()
+    late, well = (message(channel=spread.channel(part), id=id, seconds=at) for id, at in (("e1", -3590), ("e2", 0)))
+    spread.publish(late, well)
+    spread.take()
+    spread.expand()
+    part.now += 60
+    spread.deliver()
+    assert shown(spread.apns.sent) == [1, 2]
+    assert spread.badge(1) == 2
+
+
+def test_a_device_that_another_partition_sends_to_waits(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the push with the smaller number might arrive last."""
+    members(spread, "han")
+    first, second = spread.parts[0], spread.parts[1]
+    for n, part in enumerate((first, second)):
+        spread.publish(message(channel=spread.channel(part), id=f"e{n}"))
+    spread.take()
+    spread.expand()
+    counts: list[list[dict[str, int]]] = []
+
+    def meanwhile() -> None:
+        spread.apns.before = lambda: None
+        counts.append(second.deliver())
+
+    spread.apns.before = meanwhile
+    first.deliver()
+    assert [n for n in counts[0] if n.get("accepted")] == []
+    spread.later()
+    spread.deliver()
+    assert shown(spread.apns.sent)[-1] == 2

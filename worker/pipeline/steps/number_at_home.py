@@ -1,0 +1,60 @@
+from dataclasses import dataclass
+from typing import Final
+
+from worker.core.batch import has_badges
+from worker.core.batch_run import EARLIER, BatchRun, Wait
+from worker.pipeline.steps import End
+from worker.state import redis
+from worker.state.homes import Homes
+from worker.state.journal import Journal
+
+#: Seconds for which a batch waits for devices that a batch of another partition has.
+BUSY: Final = 0.1
+
+
+@dataclass(frozen=True)
+class NumberAtHome:
+    """Takes the badge numbers, and the devices, at the home of the app, where that is another partition.
+
+    A job whose device is busy waits; the batch as a whole, where all are. Elsewhere this costs nothing.
+    """
+
+    journal: Journal
+    homes: Homes
+
+    def __call__(self, run: BatchRun) -> End | None:
+        if (home := self.homes.of(run.batch.app)) is None or not has_badges(run.batch):
+            return None
+        given = home.number(run.id, run.batch, again=run.numbered, lease=self.journal.lease)
+        if not run.numbered:
+            self.journal.note_numbered(run.id)
+        run.numbered = True
+        run.claims = any(job.device not in given.blocked for job in run.jobs)
+        run.set_numbers(given.badges)
+        if given.blocked:
+            pending = run.pending()
+            blocked = [index for index in pending if run.jobs[index].device in given.blocked]
+            if blocked and len(blocked) == len(pending):
+                run.returns_after = BUSY
+                return "return"
+            run.set_outcome(blocked, Wait(EARLIER, BUSY, in_flight=True))
+        return None
+
+
+@dataclass(frozen=True)
+class ReleaseAtHome:
+    """Others have the devices there again; `done`: the batch is finished, else it is taken again.
+
+    What cannot be released, as while home is away, ends with its lease. The next tick wakes workers for what waited there.
+    """
+
+    homes: Homes
+
+    def __call__(self, run: BatchRun, *, done: bool = True) -> None:
+        if not (run.claims or (done and run.numbered)) or (home := self.homes.of(run.batch.app)) is None:
+            return
+        run.claims = False
+        try:
+            home.release(run.id, done=done)
+        except redis.Error:
+            return
