@@ -9,6 +9,7 @@ from worker.cli._groups import group
 from worker.cli._moments import rfc3339
 from worker.cli._options import Json, OnlyApp, ProviderName, apps
 from worker.cli._session import Row, app_named, provider_named, say, session, table
+from worker.cli._terminal import prose
 from worker.core.breaker import Stopped
 from worker.core.way import Way
 from worker.process.by_hand import by_hand
@@ -41,9 +42,12 @@ def list_(app: OnlyApp = None, as_json: Json = False) -> None:
             )
         found = [one for one in watch.agreed(reading, watch.known(runtime.fleet)) if one.provider is not None]
         stops = dict[Way, Stopped]()
-        for of in runtime.partitions:
-            theirs = [id for id, each in every.items() if of.partition.owns(each.app)]
-            stops |= of.breaker.stopped_among(theirs)
+        keyspace, silent = runtime.keyspace.answering()
+        for number in silent:
+            prose(f"partition {number} does not answer: whether the providers of its apps flow is not known", err=True)
+        for partition in keyspace:
+            theirs = [id for id, each in every.items() if partition.owns(each.app)]
+            stops |= runtime.partitions[partition.index].breaker.stopped_among(theirs)
     rows: list[Row] = []
     for one in sorted(every.values(), key=lambda each: (each.app, each.name)):
         if only not in (None, one.app):

@@ -51,8 +51,11 @@ def why(
     if id is None and user is None and device is None:
         refuse("of what? Give an ID, --user or --device")
     with session() as runtime:
-        for of in runtime.partitions:
-            write_up(of.journal, runtime.ledger)
+        keyspace, silent = runtime.keyspace.answering()
+        for number in silent:
+            prose(f"partition {number} does not answer: what its apps' last seconds brought is not shown", err=True)
+        for partition in keyspace:
+            write_up(runtime.partitions[partition.index].journal, runtime.ledger)
         if id is not None:
             _event(runtime, id, app, user, as_json)
         else:

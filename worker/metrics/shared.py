@@ -119,6 +119,7 @@ class Target:
             backlog=_cached(self._backlog),
             conditions=_cached(lambda: watch.current(self._keyspace().fleet)),
             redis=_cached(lambda: _of_redis(self._keyspace())),
+            silent=_cached(lambda: self._keyspace().answering()[1]),
             postgres=_cached(self._of_postgres),
             outbox=_cached(self._waiting),
         )
@@ -136,7 +137,7 @@ class Target:
     def _backlog(self) -> Backlog:
         with self._pool.connection() as db:
             taken = cursors.taken(db)
-        return backlog.read(self._keyspace(), taken)
+        return backlog.read(self._keyspace().answering()[0], taken)
 
     def _of_postgres(self) -> "_OfPostgres":
         with self._pool.connection() as db:
@@ -170,6 +171,8 @@ class Parts:
     backlog: Cached[Backlog]
     conditions: Cached[Current]
     redis: Cached[_OfRedis]
+    #: Partitions whose server does not answer: nothing else has them.
+    silent: Cached[dict[int, str]]
     postgres: Cached[_OfPostgres]
     outbox: Cached[State | None]
 
@@ -184,7 +187,8 @@ class Shared(Collector):
 
     def collect(self) -> Iterator[Metric]:
         began, parts, up = time.monotonic(), self._parts, Samples(families.PART_UP)
-        for part in (parts.counters, parts.backlog, parts.conditions, parts.redis, parts.postgres, parts.outbox):
+        of_both = (parts.redis, parts.silent, parts.postgres, parts.outbox)
+        for part in (parts.counters, parts.backlog, parts.conditions, *of_both):
             part.begin()
         counters = _value("counters", parts.counters, up)
         of_redis = _value("redis", parts.redis, up)
@@ -196,6 +200,8 @@ class Shared(Collector):
             ends = {} if of_redis is None else of_redis.ends
             known = {provider: ends[id] for id, provider in there.items() if id in ends}
             yield from state.providers(there.values(), counters.apps, known, time.time())
+        for number in _value("partitions", parts.silent, up) or ():
+            up.add(0, reading.partition_part(number))
         if of_redis is not None:
             yield from state.engine(of_redis.facts)
             yield from state.fleet(of_redis.workers, beat=of_redis.beat)
@@ -239,4 +245,6 @@ def _named(counters: _Counters | None) -> set[str]:
 
 def _of_redis(keyspace: Keyspace) -> _OfRedis:
     fleet = keyspace.fleet
-    return _OfRedis(reading.of_redis(keyspace), signs.read(fleet), signs.beat(fleet), reading.certificates(fleet))
+    return _OfRedis(
+        reading.of_redis(keyspace.answering()[0]), signs.read(fleet), signs.beat(fleet), reading.certificates(fleet)
+    )

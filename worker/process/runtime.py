@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
+from worker.database import postgres
 from worker.database.devices import Devices
 from worker.database.ledger import Ledger
 from worker.database.postgres import Connection, Joined, Pool, open_pool
@@ -23,14 +24,14 @@ from worker.pipeline.spans import Export
 from worker.process import extras
 from worker.process.hand_over import HandOver
 from worker.process.partitions import PartitionRuntime, once
-from worker.process.parts import Parts
 from worker.providers import kinds
 from worker.providers.base import Context
 from worker.reports.history import Sampler
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
-from worker.state import layout
+from worker.state import layout, redis
 from worker.state.partition import Fleet, Keyspace
+from worker.state.parts import Parts
 from worker.state.provider_tokens import ProviderTokens
 from worker.state.redis import Redis, connect
 
@@ -126,7 +127,7 @@ class Runtime:
 
     @once
     def parts(self) -> Parts:
-        return Parts()
+        return Parts(passing=(postgres.Unavailable, *redis.Unavailable, *postgres.Unready))
 
     @once
     def hand_over(self) -> HandOver:

@@ -95,6 +95,7 @@ NAMES: Final = (
         "not_allowed_here",
         "not_watched",
         "redis_away",
+        "partition_away",
         "postgres_away",
     ),
     *("redis_filling", "redis_eviction", "redis_persistence", "redis_replicas", "postgres_read_only", "clock_of_redis"),
@@ -103,6 +104,7 @@ NAMES: Final = (
 #: Seconds that a condition must last before it opens, where that is not in the facts. Others open at once.
 AFTER: Final[Mapping[str, float]] = {
     "redis_away": 5.0,
+    "partition_away": 5.0,
     "postgres_away": 5.0,
     "broker_away": 5.0,
     "backlog_old": 10.0,
@@ -242,6 +244,12 @@ def _engines(snapshot: Snapshot) -> Iterator[Condition]:
     if snapshot.redis_fault is not None:
         what = f"Redis does not answer, so nothing is published and nothing is sent ({snapshot.redis_fault})"
         yield Condition("redis_away", "critical", what, "look at its server; everything goes on once it is back")
+    if snapshot.silent:
+        numbers = ", ".join(map(str, sorted(snapshot.silent)))
+        several = len(snapshot.silent) > 1
+        what = f"the server of {'partitions' if several else 'partition'} {numbers} does not answer, so nothing of the apps there"
+        what += f" is published and sent ({snapshot.silent[min(snapshot.silent)]})"
+        yield Condition("partition_away", "critical", what, "look at its server; the other partitions go on")
     if snapshot.postgres_fault is not None:
         what = f"Postgres does not answer, so accepted events wait in Redis ({snapshot.postgres_fault})"
         yield Condition(

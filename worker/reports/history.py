@@ -174,10 +174,12 @@ class Sampler:
     def _gauges(self) -> dict[Key, dict[str, float]]:
         with self._pool.connection() as db:
             taken = cursors.taken(db)
-        waiting = backlog.read(self._keyspace, taken).waiting
+        # Of a partition whose server does not answer nothing is known.
+        keyspace, _ = self._keyspace.answering()
+        waiting = backlog.read(keyspace, taken).waiting
         ways = {way for one in waiting if one.way is not None for way in (one.way, provider_in(one.way))}
         paused = set()
-        for partition in self._keyspace:
+        for partition in keyspace:
             stops = Breaker(partition).stopped_among(list(ways))
             paused |= {way for way, stopped in stops.items() if stopped.manual}
         return gauges(waiting, paused)

@@ -74,7 +74,7 @@ class Reading:
         """Whether it would have shown a condition of this name."""
         if not (self.redis and self.postgres) and name not in ("redis_away", "postgres_away"):
             return False
-        return not any(name.startswith(_SHOWN_BY.get(part, ())) for part, _ in self.unknown)
+        return not any(name.startswith(_shown_by(part)) for part, _ in self.unknown)
 
     def with_unwatched(self, ago: float) -> "Reading":
         """The same, where nobody has looked for conditions for so many seconds."""
@@ -102,6 +102,30 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "apps": ("app_",),
     "intake": ("intake_", "no_leader", "stream_", "backlog_"),
 }
+#: The same of a partition whose server does not answer.
+_OF_PARTITION: Final = (
+    *(
+        "entries_",
+        "due_",
+        "backlog_",
+        "no_workers",
+        "provider_",
+        "credential_",
+        "intake_",
+        "no_leader",
+        "stream_",
+        "redis_",
+    ),
+)
+
+
+def partition_part(number: int) -> str:
+    """What the part is called that a partition is."""
+    return f"partition {number}"
+
+
+def _shown_by(part: str) -> tuple[str, ...]:
+    return _OF_PARTITION if part.startswith("partition ") else _SHOWN_BY.get(part, ())
 
 
 @dataclass(slots=True)
@@ -136,7 +160,11 @@ def read(
     facts: dict[str, Any] = {"redis_fault": redis_fault, "postgres_fault": postgres_fault}
     skews: dict[str, float | None] = {}
     if keyspace is not None:
-        redis, fleet = keyspace.redis, keyspace.fleet
+        fleet = keyspace.fleet
+        keyspace, silent = keyspace.answering()
+        facts["silent"] = silent
+        parts.unknown += [(partition_part(number), why) for number, why in silent.items()]
+        redis = next((of.redis for of in keyspace), keyspace.redis)
         facts["redis"] = parts.read("redis memory", lambda: of_redis(keyspace))
         facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(fleet))
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(keyspace)) or ()
@@ -171,6 +199,8 @@ def read(
 def of_redis(keyspace: Keyspace) -> RedisFacts:
     """Of the servers that have the partitions: the one that is fullest, and the worst of their settings."""
     every = [_of_server(redis) for redis in {servers.server_of(of.redis): of.redis for of in keyspace}.values()]
+    if not every:
+        raise ConnectionError("no server of a partition answers")
     fullest = max(every, key=lambda one: (one.percent, one.used))
     policy = next((one.policy for one in every if one.policy != "noeviction"), fullest.policy)
     followed = [one for one in every if one.replicas]

@@ -196,5 +196,7 @@ class Snapshot:
     #: Whether beat sends ticks.
     beat: bool | None = None
     outbox: OutboxFacts | None = None
+    #: Why the server of a partition does not answer, where those of others do, by the partition's number.
+    silent: Mapping[int, str] = field(default_factory=dict)
     #: The name of this machine.
     host: str = ""

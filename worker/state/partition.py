@@ -4,14 +4,20 @@ A store of one app's state takes its `Partition`. What all processes share is in
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
+from typing import Final
 
 from producers.partitions import UNTAGGED, Layout
 from worker.core.entry import Names, mark_of
 from worker.state import layout, servers
 from worker.state.keys import FLEET, PREFIX, Keys
+from worker.state.parts import Outcome, Parts
 from worker.state.redis import Error, Redis
 from worker.state.scripts import Scripts
+
+#: Seconds within which a server has to answer somebody who goes over all partitions.
+_ANSWERS: Final = 1.0
 
 
 class Partition:
@@ -59,6 +65,7 @@ class Keyspace:
     def __init__(self, redis: Redis, read: Callable[[Redis], Layout] = layout.read) -> None:
         self.redis, self._read = redis, read
         self.fleet = Fleet(self)
+        self._asking, self._silent = Parts(_ANSWERS, passing=(Error,)), frozenset[int]()
 
     @cached_property
     def layout(self) -> Layout:
@@ -97,8 +104,30 @@ class Keyspace:
         home = self.of_app(app)
         return [home, *(one for one in self.partitions if one is not home)] if self.layout.is_spread(app) else [home]
 
+    def answering(self) -> tuple["Keyspace", dict[int, str]]:
+        """The same, but going over it leaves those partitions out whose server does not answer soon; and why, by their numbers.
+
+        A single partition is always asked for what is wanted of it.
+        """
+        if len(self.partitions) == 1:
+            return self, {}
+        asked = self._asking.calls({of.index: of.redis.ping for of in self.partitions})
+        silent = {of.index: why for of in self.partitions if (why := _why(asked[of.index])) is not None}
+        others = copy(self)
+        vars(others)["_silent"] = frozenset(silent)
+        return others, silent
+
     def __iter__(self) -> Iterator[Partition]:
-        return iter(self.partitions)
+        return (one for one in self.partitions if one.index not in self._silent)
+
+
+def _why(answer: Outcome | None) -> str | None:
+    """Why a server's answer is none."""
+    if answer is None:
+        return f"no answer within {_ANSWERS:.0f} s"
+    if answer.fault is not None and not isinstance(answer.fault, Error):
+        raise answer.fault
+    return None if answer.fault is None else str(answer.fault).partition("\n")[0].rstrip(".")
 
 
 class Fleet:

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 import pytest
 
 from config.settings import Settings, get_settings
-from producers.partitions import Layout, tags
+from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.valkey import Valkey, wait_until
 from worker.core.ledger_entry import account
 from worker.embedded import Urls
+from worker.metrics.shared import Addresses, Target
 from worker.process import tasks
-from worker.process.parts import Parts
 from worker.process.runtime import Runtime
 from worker.process.ticker import Ticker
+from worker.reports.conditions import find
+from worker.reports.invariants import check_invariants
+from worker.reports.reading import read
 from worker.state import redis
 from worker.state.gate import Gate
 from worker.state.partition import Keyspace
+from worker.state.parts import Parts
 from worker.state.redis import Redis, connect
 
 LAYOUT = Layout(2, tags(4, 2))
@@ -60,6 +64,7 @@ def system(redis_url: str, postgres_url: str, valkey: Valkey, monkeypatch: pytes
     get_settings.cache_clear()
     runtime = Runtime(Settings(), Urls(redis_url, postgres_url))
     second = connect(valkey.url)
+    runtime.redis.set(LAYOUT_KEY, encoded(LAYOUT))
     vars(runtime).update(keyspace=TwoServers(runtime.redis, second), parts=Parts(patience=1.0))
     monkeypatch.setattr(tasks, "get_runtime", lambda: runtime)
     assert "late" not in tasks.tick()
@@ -93,6 +98,38 @@ def test_whether_anybody_ticks_is_asked_of_those_that_answer(system: System) -> 
     first.partition.redis.delete(first.partition.keys.WATCHED())
     system.valkey.freeze()
     assert [ticker._unwatched(), ticker._unwatched()] == [True, False]
+
+
+def test_what_can_be_read_of_the_others_is_read_and_the_silent_one_is_named(system: System) -> None:
+    runtime = system.runtime
+    for of in runtime.partitions:
+        for _ in range(of.index + 1):
+            of.partition.redis.xadd(of.partition.names.inlet, {"event": "{}"})
+    system.valkey.freeze()
+    with runtime.pool.connection() as db:
+        reading = read(runtime.keyspace, db)
+        assert check_invariants(runtime.keyspace.answering()[0], db, looks=1) == []
+    assert reading.unknown == [("partition 1", "no answer within 1 s")]
+    assert reading.snapshot.leaders is not None
+    assert reading.snapshot.redis is not None
+    assert [of.partition for of in reading.snapshot.leaders] == [0, 2, 3]
+    [found] = [one for one in find(reading.snapshot) if one.name == "partition_away"]
+    assert "partition 1" in found.what
+    assert [reading.tells(name) for name in ("provider_stopped", "no_leader", "beat_away")] == [False, False, True]
+    system.valkey.thaw()
+    wait_until(lambda: runtime.keyspace.answering()[1] == {}, "it does not answer again")
+
+
+def test_metrics_have_the_others_and_say_which_is_missing(system: System) -> None:
+    urls = system.runtime.urls
+    target = Target(Addresses(urls.redis, urls.postgres, urls.postgres), apps=10)
+    vars(target)["_known"] = system.runtime.keyspace
+    system.valkey.freeze()
+    text = target.pages()["/metrics"]().body.decode()
+    assert 'carillon_scrape_part_up{part="partition 1"} 0.0' in text
+    assert 'carillon_scrape_part_up{part="backlog"} 1.0' in text
+    assert 'carillon_scrape_part_up{part="redis"} 1.0' in text
+    target.close()
 
 
 def test_few_threads_wait_for_a_server_that_does_not_answer() -> None:

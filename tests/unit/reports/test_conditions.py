@@ -313,6 +313,20 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
         pytest.param(
             replace(WELL, postgres_fault="refused"), "postgres_away", "critical", "(refused)", id="Postgres away"
         ),
+        pytest.param(
+            replace(WELL, silent={3: "no answer within 1 s", 1: "refused"}),
+            "partition_away",
+            "critical",
+            "the server of partitions 1, 3 does not answer, so nothing of the apps there is published and sent (refused)",
+            id="partitions away",
+        ),
+        pytest.param(
+            replace(WELL, silent={2: "refused"}),
+            "partition_away",
+            "critical",
+            "of partition 2 does",
+            id="partition away",
+        ),
         pytest.param(replace(WELL, unwatched=41.0), "not_watched", "critical", "no process looks", id="nobody looks"),
     ],
 )
