@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from worker.core.way import provider_in, way_in
-from worker.state import keys
+from worker.state import app_of, keys
 from worker.state.journal import Journal
 from worker.state.keys import Family
 from worker.state.partition import Partition
@@ -16,20 +16,6 @@ _PARTS: Final = re.compile(r"<([^>]*)>")
 #: Seconds that it takes a leader to see that an app is gone.
 SEEN: Final = 10.0
 
-#: Keys for all apps that have this one among their members, fields or values: how its entries begin, `%` standing for the app.
-AMONG: Final[Mapping[str, str]] = {
-    "APPS": "%",
-    "PRESSURE": "%",
-    "DIGESTS": "%\n",
-    "SILENT_BADGES": "%\n",
-    "REMINDERS": "%\n",
-    "REMINDERS_SENT": "%\n",
-    "READY": "%",
-    "TURNS": "%",
-    "OLD_READY": "%",
-}
-#: The same, with the name of its own stream.
-WITH_STREAM: Final = ("MOVED", "TRIMMED", "OPENED")
 #: What names an app, or its providers, and is left, and until when.
 REMAINS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
@@ -61,20 +47,14 @@ REMAINS: Final[Mapping[str, str]] = {
 }
 
 
-def is_of(family: Family, parts: tuple[str, ...], app: str, gone: Collection[int]) -> bool:
+def is_of(family: str, parts: tuple[str, ...], app: str, gone: Collection[int]) -> bool:
     """Whether a key of the family is the app's, by the parts of its name. `gone`: numbers of its providers."""
-    for name, value in zip(_PARTS.findall(family.pattern), parts, strict=True):
-        match name:
-            case "app":
-                return value == app
-            case "channel" | "group":
-                return value.endswith(f"@{app}")
-            case "app, channel, thread, user":
-                return value.startswith(f"{app}\n")
-            case "limit":
-                return value.partition(":")[2] == app or value.partition(":")[2].startswith(f"{app}:")
-            case "way" | "provider" if value.partition("@")[0].isdigit():
-                return provider_in(way_in(value.encode())) in gone
+    kind, _, name = (app_of.of_key(family, parts) or "").partition(" ")
+    match kind:
+        case "app":
+            return name == app
+        case "way" if name.partition("@")[0].isdigit():
+            return provider_in(way_in(name.encode())) in gone
     return False
 
 
@@ -88,27 +68,29 @@ def delete(partition: Partition, app: str, providers: Collection[int]) -> dict[s
 
 def _removed(partition: Partition, app: str, providers: Collection[int]) -> Iterator[tuple[Family, int]]:
     redis = partition.redis
-    for name, form in AMONG.items():
+    for name, form in app_of.BEGINNINGS.items():
         family = keys.FAMILIES[name]
         bound = family.below(partition.prefix)
         for lane in ("urgent", "bulk", "looks") if "<" in family.pattern else ("",):
             key = bound(lane) if lane else bound()
             yield family, _drop(redis, family.type, key, form.replace("%", app))
     stream = partition.names.stream_for(app)
-    for name in WITH_STREAM:
+    for name in app_of.STREAM_NAMES:
         yield keys.FAMILIES[name], int(redis.hdel(keys.FAMILIES[name].below(partition.prefix)(), stream))
-    families = sorted(keys.FAMILIES.values(), key=lambda one: -len(_PARTS.sub("", one.pattern)))
-    families = [one for one in families if "<" in one.pattern and one.scope != "fleet"]
+    families = sorted(keys.FAMILIES.items(), key=lambda of: -len(_PARTS.sub("", of[1].pattern)))
+    families = [(name, one) for name, one in families if "<" in one.pattern and one.scope != "fleet"]
     scanned = [(redis, partition.prefix)]
     if partition.prefix != keys.PREFIX:
         scanned.append((partition.any_slot, keys.PREFIX))
     for client, prefix in scanned:
-        bound_families = [(one, one if one.scope == "producers" else one.below(partition.prefix)) for one in families]
+        bound_families = [
+            (name, one, one if one.scope == "producers" else one.below(partition.prefix)) for name, one in families
+        ]
         for key in client.scan_iter(match=f"{prefix}*", count=_COUNT):
-            name = key.decode(errors="surrogateescape")
-            for family, bound in bound_families:
-                parts = bound.parts(name) if name.startswith(bound.beginning) else None
-                if parts is not None and is_of(family, parts, app, providers):
+            text = key.decode(errors="surrogateescape")
+            for name, family, bound in bound_families:
+                parts = bound.parts(text) if text.startswith(bound.beginning) else None
+                if parts is not None and is_of(name, parts, app, providers):
                     yield family, int(client.unlink(key))
                     break
 

@@ -22,11 +22,12 @@ from producers.partitions import Layout
 from worker.core import batch as batches
 from worker.core.entry import Names, entries_in, entry_of, id_key, joined, mark_of
 from worker.core.envelope import identify
+from worker.state import app_of
 from worker.state.copying import CHUNK, ITEMS, Writer, chunks, delete, items_of, text_of, values_of
 from worker.state.keys import FAMILIES, FLEET, PREFIX
 from worker.state.layout import CLOSED
 from worker.state.redis import Redis
-from worker.state.repartition_rules import EVERYWHERE, LEFT, NAMING, SHARED, STREAMS, WHOLE, renamed
+from worker.state.repartition_rules import EVERYWHERE, LEFT, NAMING, STREAMS, WHOLE, renamed
 from worker.state.servers import beside
 
 #: Stands behind the prefix of a stream that was closed, which is kept until it was copied.
@@ -333,8 +334,7 @@ class Copy:
             writer = Writer(self._clients)
             for (key, parts), value, life in values_of(old.redis, some, kind):
                 if family in WHOLE:
-                    at, how = WHOLE[family]
-                    app = self._belongs(old, f"{_KIND_OF[how]} {_part(parts[at], how)}")
+                    app = self._belongs(old, app_of.of_key(family, parts) or "")
                     if app is None:
                         continue
                     self._done.apps.add(app)
@@ -357,7 +357,7 @@ class Copy:
     ) -> None:
         parts: dict[int, list[tuple[str, Any]]] = defaultdict(list)
         for item, of in value:
-            app = self._belongs(old, SHARED[family](item, text_of(of) if isinstance(of, bytes) else ""))
+            app = self._belongs(old, app_of.ITEMS[family](item, text_of(of) if isinstance(of, bytes) else ""))
             if app is not None:
                 p = self._after.partition_of(app)
                 parts[p].append(renamed(family, item, _decoded(family, of), self._rename(old, p, app)))
@@ -479,16 +479,6 @@ def fleet_keys(client: Redis) -> Iterator[tuple[str, str]]:
             if one.parts(key) is not None:
                 yield name, key
                 break
-
-
-#: How a rule's part is asked for.
-_KIND_OF: Final = {"app": "app", "scoped": "app", "way": "way", "batch": "batch", "lines": "app"}
-
-
-def _part(part: str, how: str) -> str:
-    if how == "scoped":
-        return part.partition("@")[2]
-    return part.partition("\n")[0] if how == "lines" else part
 
 
 def _decoded(family: str, value: Any) -> Any:

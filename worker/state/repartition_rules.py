@@ -1,80 +1,16 @@
-"""Of each family of a partition's keys: which app a key, or an item of one that apps share, belongs to, and where entries are.
+"""What a change of the partitions does with each family of a partition's keys, and where entries are in them.
 
-An item is a field and its value, a member and its score, or a member. A family without a rule here is one that a change of the
-partitions would lose: a test compares the two lists.
+An item is a field and its value, a member and its score, or a member. A family without a rule here is one that a change would
+lose: a test compares the two lists. Which app a key or an item belongs to stands in `app_of.py`.
 """
 
-import json
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-#: The part of a key's name that tells its app, and how: the app itself; `<…>@<app>`; a way or a provider; a batch.
-How = Literal["app", "scoped", "way", "batch", "lines"]
-WHOLE: Final[dict[str, tuple[int, How]]] = {
-    **dict.fromkeys(
-        ("BADGE", "CLEARED", "SHOWN", "CLEARING", "COUNTS", "BURST", "SOUNDS", "PUSHES_OF_DAY", "FOLDS", "CALL"),
-        (0, "app"),
-    ),
-    **dict.fromkeys(
-        ("ACTIVITY", "ACTIVITY_URGENT", "ACTIVITY_STARTS", "DIGEST", "SPEAKER", "SPEAKER_SENT"), (0, "app")
-    ),
-    **dict.fromkeys(("RECENT", "GROUPS_IN_TURN"), (0, "app")),
-    **dict.fromkeys(("READY_OF_APP", "TURNS_OF_APP", "OLD_READY_OF_APP"), (1, "app")),
-    **dict.fromkeys(("CHANNEL_LINE", "TAKEN", "READY_IN_GROUP"), (0, "scoped")),
-    **dict.fromkeys(("SENDING", "LATER", "ORIGINS", "BREAKER", "PROBE", "LOOKED", "STOPPED", "REFUSED"), (0, "way")),
-    **dict.fromkeys(
-        ("ANSWERS", "FIRST_REFUSALS", "DEFERRED", "COOLDOWNS", "COOLDOWN_REFUSALS", "QUOTA", "BUSY_DEVICES"), (0, "way")
-    ),
-    "LINE": (1, "way"),
-    **dict.fromkeys(("BATCH", "WAITS", "FOLLOWERS"), (0, "batch")),
-    "REMINDER": (0, "lines"),
-}
+from worker.state import app_of
+from worker.state.keys import FAMILIES
 
-
-def _itself(item: str, _value: str) -> str:
-    return f"app {item}"
-
-
-def _lines(item: str, _value: str) -> str:
-    return f"app {item.partition(chr(10))[0]}"
-
-
-def _of_state(_item: str, value: str) -> str:
-    return _lines(value, "")
-
-
-def _scoped(item: str, _value: str) -> str:
-    return f"app {item.partition('@')[2]}"
-
-
-def _way(item: str, _value: str) -> str:
-    return f"way {item}"
-
-
-def _entry(item: str, _value: str) -> str:
-    return f"entry {item}"
-
-
-def _due(item: str, _value: str) -> str:
-    kind, _, id = item.partition(":")
-    return {"e": f"entry {id}", "b": f"batch {id}"}.get(kind) or _scoped(id, "")
-
-
-def _account(item: str, _value: str) -> str:
-    return f"app {json.loads(item)[0]}"
-
-
-#: What an item of a shared key belongs to: `app …`, `way …`, `batch …` or `entry …`.
-SHARED: Final[dict[str, Callable[[str, str], str]]] = {
-    **dict.fromkeys(("APPS", "READY", "TURNS", "OLD_READY"), _itself),
-    **dict.fromkeys(("OPEN", "TRIES", "SCHEDULED", "SECOND_LOOKS_DUE"), _entry),
-    **dict.fromkeys(("EXPANDING", "SECOND_LOOKS"), _of_state),
-    **dict.fromkeys(("EXPANDING_CHANNELS", "EXPANDING_GROUPS"), _scoped),
-    **dict.fromkeys(("REMINDERS", "REMINDERS_SENT", "DIGESTS", "SILENT_BADGES"), _lines),
-    **dict.fromkeys(("OUT_OF_TURN", "DEFERRED_PROVIDERS"), _way),
-    "DUE": _due,
-    "ACCOUNTS": _account,
-}
+_OURS: Final = frozenset(name for name, family in FAMILIES.items() if family.scope == "partition")
 #: Every new partition gets all of these: limits that their own apps use, rows that a relay has moved, and the last turn given.
 EVERYWHERE: Final = frozenset({"RATE", "OUTBOX", "TURN"})
 #: Copied in their own way.
@@ -84,6 +20,9 @@ LEFT: Final = frozenset(
     {"PRESSURE", "MOVED", "TRIMMED", "INTAKE_TOKEN", "LEADER", "WOKEN", "ASKED", "WATCHED", "NONE", "DEFERRED_ASKED"}
     | {"NUMBERED", "HOMEWARD", "HOMEWARD_LAST", "CARRIED"}
 )
+#: Keys that go to the partition of their app as they are, and those that apps share, whose items each go to that of theirs.
+WHOLE: Final = frozenset(app_of.KEYS.keys() & _OURS - EVERYWHERE - STREAMS - LEFT)
+SHARED: Final = frozenset(app_of.ITEMS.keys() & _OURS - EVERYWHERE - STREAMS - LEFT)
 
 
 #: Families whose whole keys belong to an app, and name entries.

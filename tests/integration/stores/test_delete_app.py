@@ -18,8 +18,8 @@ from worker.core.model import AppSettings
 from worker.database import delete_app as rows
 from worker.database.postgres import Pool
 from worker.pipeline.forgetting import delete_app_data, give_work_up, in_use
+from worker.state import app_of, keys
 from worker.state import delete_app as members
-from worker.state import keys
 from worker.state.partition import Keyspace
 from worker.state.redis import Redis
 
@@ -119,9 +119,9 @@ def _key(family: keys.Family, app: str, provider: int) -> str:
 
 
 def _member(name: str, app: str, provider: int) -> str:
-    if name in members.WITH_STREAM:
+    if name in app_of.STREAM_NAMES:
         return f"carillon:events:{app}"
-    form = members.AMONG.get(name)
+    form = app_of.BEGINNINGS.get(name)
     return "x" if form is None else form.replace("%", app) + ("u" if form.endswith("\n") else "")
 
 
@@ -174,9 +174,9 @@ def test_every_table_and_every_key_is_known_to_name_apps_or_not(db: psycopg.Conn
 
 def test_every_family_of_keys_is_known_to_name_apps_or_not() -> None:
     by_name = {name for name, family in keys.FAMILIES.items() if _NAMED & set(_PART.findall(family.pattern))}
-    known = {*by_name, *members.AMONG, *members.WITH_STREAM, *members.REMAINS, *NO_APP}
-    assert known == set(keys.FAMILIES), "does the new key name an app? See worker/state/delete_app.py"
-    assert not NO_APP & {*by_name, *members.AMONG, *members.WITH_STREAM, *members.REMAINS}
+    known = {*by_name, *app_of.BEGINNINGS, *app_of.STREAM_NAMES, *members.REMAINS, *NO_APP}
+    assert known == set(keys.FAMILIES), "does the new key name an app? See worker/state/app_of.py"
+    assert not NO_APP & {*by_name, *app_of.BEGINNINGS, *app_of.STREAM_NAMES, *members.REMAINS}
 
 
 def test_a_deleted_app_is_found_nowhere_and_another_one_is_as_before(

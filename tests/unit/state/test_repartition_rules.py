@@ -1,5 +1,6 @@
 import pytest
 
+from worker.state.app_of import ITEMS, KEYS, of_key
 from worker.state.keys import FAMILIES
 from worker.state.repartition_rules import EVERYWHERE, LEFT, SHARED, STREAMS, WHOLE, renamed
 
@@ -42,4 +43,28 @@ def test_entries_get_their_new_names(family, item, value, expected):
     ],
 )
 def test_an_item_tells_its_app(family, item, value, expected):
-    assert SHARED[family](item, value) == expected
+    assert ITEMS[family](item, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "parts", "expected"),
+    [
+        pytest.param("BADGE", ("demo",), "app demo", id="an app"),
+        pytest.param("READY_OF_APP", ("urgent", "demo"), "app demo", id="a lane and an app"),
+        pytest.param("CHANNEL_LINE", ("00ff@demo",), "app demo", id="a channel"),
+        pytest.param("REMINDER", ("demo\nc\n\nhan",), "app demo", id="a reminder"),
+        pytest.param("RATE", ("app:demo",), "app demo", id="an app's limit"),
+        pytest.param("RATE", ("purpose:demo:news",), "app demo", id="a limit of a part of the app"),
+        pytest.param("BREAKER", ("7@push.example",), "way 7@push.example", id="a way"),
+        pytest.param("BATCH", ("b1",), "batch b1", id="a batch"),
+        pytest.param("ONLINE", ("demo", "han"), "app demo", id="presence"),
+        pytest.param("WOKEN", (), None, id="nobody's"),
+    ],
+)
+def test_a_key_tells_its_app(family, parts, expected):
+    assert of_key(family, parts) == expected
+
+
+def test_a_family_belongs_as_a_whole_or_item_by_item():
+    assert not KEYS.keys() & ITEMS.keys()
+    assert KEYS.keys() | ITEMS.keys() <= FAMILIES.keys()
