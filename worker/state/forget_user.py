@@ -37,6 +37,7 @@ REMAINS: Final[Mapping[Family, str]] = {
     keys.APP_EVENTS: "until the event is delivered, or too old",
     keys.BATCH: "until the batch is done",
     keys.SECOND_LOOKS: "until these users are decided",
+    keys.HOMEWARD: "until it was carried to the app's home, by the next tick that reaches it",
     keys.ACCOUNTS: "until the ledger has it, a second",
     keys.REPLY: "a minute",
     keys.CALL: "ten minutes: the event that began the call",

@@ -171,13 +171,14 @@ KEYS: Final[Mapping[keys.Family, tuple[tuple[str, ...], ...]]] = {
     keys.APP_EVENTS: (("XADD", "carillon:events:chat", "*", "event", "{document}"),),
     keys.BATCH: (("HSET", "carillon:batch:b{n}", "doc", "{document}"),),
     keys.SECOND_LOOKS: (("HSET", "carillon:looks", "0/1-{n}", "chat\n[\"fold\",[\"{user}\"]]\n1"),),
+    keys.HOMEWARD: (("RPUSH", "carillon:homeward", "1 0 {document}"),),
     keys.ACCOUNTS: (("RPUSH", "carillon:accounts", "{document}"),),
     keys.REPLY: (("RPUSH", "carillon:reply:r{n}", "{document}"),),
     keys.ACTS: (("RPUSH", "carillon:acts", "{document}"),),
 }  # fmt: skip
 #: Families whose keys, members and values name no user: numbers, entries, apps, channels, providers.
 NO_USER: Final = {
-    *("LAYOUT", "NEXT_LAYOUT", "FIRST_REFUSALS"),
+    *("LAYOUT", "NEXT_LAYOUT", "FIRST_REFUSALS", "HOMEWARD_LAST", "CARRIED", "NUMBERED"),
     *("PRESSURE", "APPS", "MOVED", "TRIMMED", "INTAKE_TOKEN", "LEADER", "OPEN", "OPENED", "TRIES", "EXPANDING"),
     *("EXPANDING_CHANNELS", "CHANNEL_LINE", "EXPANDING_GROUPS", "TAKEN", "READY", "READY_OF_APP", "GROUPS_IN_TURN"),
     *(
