@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Settings, load, variable
-from producers.events import active_key, online_key, read_key, viewing_key
 from producers.publisher import Publisher
 from worker.core.attention import Attention
 from worker.core.model import AppSettings
+from worker.database import delete_app
 from worker.database.migrate import migrate
+from worker.database.postgres import transaction
 from worker.demo.crew import Crew
 from worker.demo.services.apns import Apns
 from worker.demo.services.base import Place, Service
@@ -22,27 +23,11 @@ from worker.demo.services.fcm import Fcm
 from worker.demo.services.web import Web
 from worker.demo.world import MAX_AGE, World
 from worker.embedded import engines
+from worker.pipeline.forgetting import delete_app_data
 from worker.process.runtime import Runtime
 from worker.simulator import Script, SimulatorProcess
 from worker.state import layout
 from worker.state.redis import connect
-
-#: Tables with rows of an app, in an order in which they may be emptied.
-_TABLES: Final = (
-    *(
-        "ledger",
-        "dead_letters",
-        "messages",
-        "threads",
-        "thread_participants",
-        "preferences",
-        "mutes",
-        "mute_past",
-        "members",
-    ),
-    *("member_past", "channels", "channel_past", "devices"),
-    "providers",
-)
 
 #: As the guide recommends: seconds after which who is at a desktop is looked at again, and in which a channel sounds once.
 ONLINE_DELAY: Final = 30
@@ -121,20 +106,14 @@ def stage(
             runtime.registry.save_provider(one.provider(world.app, at))
         say(f"app {world.app!r} has a provider of each kind, with keys of its own")
         if not settings.embedded and not keep:
-            stack.callback(_forget, runtime, world)
+            stack.callback(forget, runtime, world.app)
+            stack.callback(crew.stop)  # before that
         publisher = stack.enter_context(Publisher(urls.redis, timeout=20))
         yield Stage(runtime, services, simulators, crew, publisher, logs)
 
 
-def _forget(runtime: Runtime, world: World) -> None:
-    """Leaves nothing of the demo in engines that are not its own."""
-    with runtime.pool.connection() as db:
-        for table in _TABLES:
-            db.execute(f"DELETE FROM carillon.{table} WHERE app = %s".encode(), (world.app,))
-        db.execute("DELETE FROM carillon.apps WHERE name = %s", (world.app,))
-    of = runtime.keyspace.of_app(world.app)
-    of.redis.delete(of.keys.COUNTS(world.app), of.keys.BADGE(world.app))
-    for user in world.online:
-        runtime.redis.delete(online_key(world.app, user), active_key(world.app, user), viewing_key(world.app, user))
-    for _, room in world.readers:
-        runtime.redis.delete(read_key(world.app, room))
+def forget(runtime: Runtime, app: str) -> None:
+    """Leaves nothing of the demo in engines that are not its own. No worker may run."""
+    with transaction(runtime.pool) as db:
+        providers = delete_app.delete_settings(db, app)
+    delete_app_data(runtime.pool, runtime.keyspace.of_app(app), app, providers)

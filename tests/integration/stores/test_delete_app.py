@@ -12,12 +12,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from config.settings import Settings
 from tests.integration.pipeline.harness import Pipeline, message
 from tests.integration.stores.test_forget_user import _TABLES, content
 from worker.core.model import AppSettings
 from worker.database import delete_app as rows
 from worker.database.postgres import Pool
+from worker.demo.stage import forget
+from worker.embedded import Urls
 from worker.pipeline.forgetting import delete_app_data, give_work_up, in_use
+from worker.process.runtime import Runtime
 from worker.state import app_of, keys
 from worker.state import delete_app as members
 from worker.state.partition import Keyspace
@@ -49,6 +53,8 @@ NO_APP: Final = {
         "WORKERS",
         "LAYOUT",
         "NEXT_LAYOUT",
+        "HOMEWARD_LAST",
+        "CARRIED",
     ),
     *("UNREADABLE_DEVICES", "BEAT", "BUSY", "CANARY", "PRUNED", "SAMPLED", "DEVICES_WALK", "PRESENCE_CURSOR", "OUTBOX"),
 }
@@ -223,6 +229,23 @@ def test_a_call_that_ends_in_the_middle_is_gone_on_with(
     found = delete_app_data(pool, Keyspace(redis).of_app(APP), APP, rows.providers_before(db, APP))
     assert found.postgres["members"] == 31 - 7
     assert tables_with(db, APP) == set(rows.REMAINS) and keys_with(redis, APP, 4711) == set()
+
+
+def test_the_demo_leaves_nothing_in_engines_of_others(
+    db: psycopg.Connection, redis: Redis, postgres_url: str, redis_url: str
+) -> None:
+    plant(db, redis, APP, 4711)
+    plant(db, redis, OTHER, 4712)
+    db.commit()
+    before = tables_with(db, OTHER), keys_with(redis, OTHER, 4712)
+    runtime = Runtime(Settings(), Urls(redis_url, postgres_url))
+    try:
+        forget(runtime, APP)
+    finally:
+        runtime.close()
+    assert tables_with(db, APP) == set(rows.REMAINS)
+    assert keys_with(redis, APP, 4711) == set()
+    assert (tables_with(db, OTHER), keys_with(redis, OTHER, 4712)) == before
 
 
 def test_an_app_that_takes_events_is_in_use_and_its_work_is_given_up(postgres_url: str, redis_url: str) -> None:
