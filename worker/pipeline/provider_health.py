@@ -103,7 +103,7 @@ class ProviderHealth:
             run.well = Well(accepted, _credential(run.provider.settings)) if accepted else None
             return
         if run.is_delivered:
-            self._record(run, (), {}, ())
+            self._record(run, (), {}, (), self._proof(run))
             return
         refused = self._guarded_refusals(run)
         gone = [
@@ -111,8 +111,9 @@ class ProviderHealth:
             for i, o in enumerate(run.outcomes)
             if isinstance(o, Unregister) and not o.guarded and i not in run.unwritable
         ]
-        firsts = self._first_refusals(run, refused)
-        recent = self._record(run, refused, firsts, gone)
+        proof = self._proof(run)
+        firsts = self._first_refusals(run, refused, proof)
+        recent = self._record(run, refused, firsts, gone, proof)
         if recent is None:
             return
         self._check_mass_unregister(run, gone, recent)
@@ -163,12 +164,14 @@ class ProviderHealth:
         _spare(run, before.intersection(refused))
         return [index for index in refused if index not in before]
 
-    def _first_refusals(self, run: BatchRun, refused: Sequence[int]) -> dict[Registration, FirstRefusal]:
+    def _first_refusals(
+        self, run: BatchRun, refused: Sequence[int], proof: Mapping[str, Any]
+    ) -> dict[Registration, FirstRefusal]:
         """What is known of the refused devices, by registration."""
         found = list(dict.fromkeys(_registration(run.jobs[index]) for index in refused))
         if not found:
             return {}
-        firsts = self._insist(self._breaker.first_refusals, run.way, found, **self._proof(run))
+        firsts = self._insist(self._breaker.first_refusals, run.way, found, **proof)
         return dict(zip(found, firsts, strict=True))
 
     def _proof(self, run: BatchRun) -> dict[str, Any]:
@@ -178,7 +181,12 @@ class ProviderHealth:
         return {"ago": ago, "credential": _credential(run.provider.settings)}
 
     def _record(
-        self, run: BatchRun, refused: Sequence[int], firsts: Mapping[Registration, FirstRefusal], gone: Iterable[int]
+        self,
+        run: BatchRun,
+        refused: Sequence[int],
+        firsts: Mapping[Registration, FirstRefusal],
+        gone: Iterable[int],
+        proof: Mapping[str, Any],
     ) -> Answers | None:
         """Adds new answers to the recent ones of the way, and stops it if too many are faults; None if there was no answer.
 
@@ -201,7 +209,7 @@ class ProviderHealth:
             # Without any answer one fault explains the whole batch: the number of its jobs says nothing about the share.
             alive=run.answered or (False if run.faults else None),
             lasted=run.lasted,
-            **self._proof(run),
+            **proof,
         )
         if recent.unproven and accepted:
             self._insist(self._breaker.accepted, run.way, {_registration(run.jobs[index]) for index in accepted})
