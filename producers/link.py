@@ -18,7 +18,7 @@ from producers.credentials import Credentials, Provider
 from producers.errors import BackPressureError, PublishError
 from producers.patience import AwayError, Elsewhere
 from producers.topology import PATIENCE, Question, Topology, topology
-from producers.urls import FOLLOWED, Address, fault_of_parts, parse
+from producers.urls import CLUSTER, FOLLOWED, Address, fault_of_parts, parse
 from producers.wire import ClosedError, Command, NotAllowedError, packed
 
 _COME_AGAIN = (
@@ -36,7 +36,6 @@ _NOT_OURS = frozenset(
 
 #: How a server's answer begins that takes no writes until its disk, its replicas or its primary are back.
 NO_WRITES: Final = ("MISCONF ", "NOREPLICAS ", "MASTERDOWN ")
-CLUSTER: Final = "this is a Redis Cluster: name it as redis+cluster://"
 SENTINEL: Final = "this is a Sentinel: name it as redis+sentinel://…?service=NAME"
 REPLICA: Final = "this Redis is a read-only replica: the primary's address is needed"
 #: Asks a server for its kind and version; every user may, also one without rights.

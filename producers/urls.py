@@ -24,6 +24,8 @@ _SENTINEL: Final = (
 _CLUSTER: Final = (
     "a Redis Cluster is named by some of its nodes, as redis+cluster://a:6379,b:6379, rediss+cluster:// with TLS"
 )
+#: Of a server that turned out to be one, though its URL does not say so.
+CLUSTER: Final = "this is a Redis Cluster: name it as redis+cluster://"
 _SEVERAL: Final = f"several hosts are those of Sentinels or of a cluster: {_SENTINEL}; {_CLUSTER}"
 _SCHEMES: Final = "a URL beginning with redis:// or rediss:// is needed"
 _BROKER: Final = (

@@ -4,12 +4,12 @@ import re
 from typing import Final
 
 from config.redaction import redact
+from producers.urls import CLUSTER
 
 MIGRATE: Final = "the database's schema is not up to date: run carillon migrate"
 _URL: Final = "CARILLON_POSTGRES_URL"
 _REDIS: Final = "is it running, is CARILLON_REDIS_URL right?"
 _POSTGRES: Final = f"is it running, is {_URL} right?"
-_CLUSTER: Final = "this is a Redis Cluster: name it as redis+cluster://"
 _REPLICA: Final = "this Redis is a read-only replica: CARILLON_REDIS_URL must name the primary"
 _READ_ONLY: Final = f"this Postgres is read-only, as a replica is: {_URL} must name the primary"
 #: Beginnings of SQLSTATEs with a sentence of their own.
@@ -93,7 +93,7 @@ def _redis(fault: BaseException) -> str:
     if line.lower().startswith("unknown command"):
         return f"{line.partition(',')[0]}: it was renamed away, or this server has none; docs/environments.md says what is needed"
     if kind in _CLUSTER_FAULTS or line.startswith(("MOVED ", "CLUSTERDOWN ", "CROSSSLOT ")):
-        return _CLUSTER
+        return CLUSTER
     if kind == "ReadOnlyError" or line.startswith("READONLY "):
         return _REPLICA
     if kind == "NoPermissionError" or line.startswith("NOPERM"):

@@ -14,7 +14,7 @@ from redis.retry import Retry
 from config import credentials
 from producers import link
 from producers.topology import NO_CLUSTER
-from producers.urls import FOLLOWED, Address
+from producers.urls import CLUSTER, FOLLOWED, Address
 from worker.core.errors import UnfitError
 from worker.state import keys, servers
 
@@ -150,7 +150,7 @@ def unfit(client: Redis) -> str | None:
     except redis.RedisError:
         return None
     found = link.unfit(hello)
-    if found == link.CLUSTER and servers.spread(client):
+    if found == CLUSTER and servers.spread(client):
         found = None
     return found or _of_version(hello)
 

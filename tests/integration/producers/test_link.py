@@ -10,8 +10,9 @@ from redis import exceptions
 from redis.connection import SSLConnection, UnixDomainSocketConnection
 
 from producers import BackPressureError, Publisher, PublishError
-from producers.link import CLUSTER, REPLICA, SENTINEL, options, translated, unfit
+from producers.link import REPLICA, SENTINEL, options, translated, unfit
 from producers.patience import AwayError
+from producers.urls import CLUSTER
 from producers.wire import ClosedError, NotAllowedError
 from tests.integration.producers.stored import ids
 from tests.unit.producers.examples import MESSAGE
