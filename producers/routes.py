@@ -14,6 +14,7 @@ from producers import wire
 from producers.errors import BackPressureError, PublishError
 from producers.partitions import UNTAGGED, Layout, LayoutError, parsed
 from producers.patience import AwayError, Patience
+from producers.routing import Place, next_part, places
 
 #: Seconds for which one look at the pressure is good, and apps that one publisher remembers it of.
 LOOK: Final = 1.0
@@ -57,8 +58,8 @@ class Routes:
         self._max_backlog, self._own, self._seconds, self._clock = max_backlog, own, seconds, clock
         self._replicas, self._tagged = wire.checked_replicas(replicas), tagged
         self._layout, self._known_until = UNTAGGED, float("-inf")
-        #: App -> when its pressure is to be looked at again.
-        self._next: dict[str, float] = {}
+        #: Partition and app -> when its pressure there is to be looked at again.
+        self._next: dict[tuple[int, str], float] = {}
 
     def append(self, written: Sequence[bytes]) -> Flow[list[str]]:
         """Puts the documents on their streams, in order in each partition; returns their entry ids, in their order.
@@ -68,16 +69,20 @@ class Routes:
         """
         apps = [_decode_app(document).app for document in written]
         ids: dict[int, str] = {}
+        layout: Layout | None = None
         refused_by: Layout | None = None
+        found: Sequence[Place] = ()
         left: Sequence[int] = range(len(apps))
         try:
             while left:
                 if self._shut() is not None or self._clock() >= self._known_until:
                     yield from self._open_layout()
-                layout = self._layout
-                part = _of_one_partition(layout, apps, left)
+                if layout is None or layout is not self._layout:
+                    layout = self._layout
+                    found = places(layout, apps, written)
+                part = next_part(layout, found, left)
                 try:
-                    entries = yield from self._append(layout, [apps[at] for at in part], [written[at] for at in part])
+                    entries = yield from self._append(layout, [found[at] for at in part], [written[at] for at in part])
                 except wire.ClosedError:
                     # This publisher knew the layout of before; its events are refused until it has read the new one.
                     if refused_by == layout:
@@ -94,13 +99,15 @@ class Routes:
             raise
         return _leading(ids)
 
-    def _append(self, layout: Layout, apps: Sequence[str], written: Sequence[bytes]) -> Flow[list[str]]:
+    def _append(self, layout: Layout, found: Sequence[Place], written: Sequence[bytes]) -> Flow[list[str]]:
         """Of one partition."""
-        now = self._clock()
-        due = [app for app in dict.fromkeys(apps) if now >= self._next.get(app, 0.0)]
+        now, partition = self._clock(), found[0].partition
+        apps = dict.fromkeys(one.app for one in found)
+        due = [app for app in apps if now >= self._next.get((partition, app), 0.0)]
         if due:
-            self._allow(due, (yield wire.pressure(layout.pressure(due[0]), due)))
-        streams = [layout.stream(app, self._own) for app in apps]
+            key = layout.pressure(found[0].app, found[0].channel)
+            self._allow(partition, due, (yield wire.pressure(key, due)))
+        streams = [layout.stream(one.app, self._own, channel=one.channel) for one in found]
         return wire.entries((yield wire.append(streams, written, self._replicas)))
 
     def mark_read_where_shown(
@@ -109,7 +116,7 @@ class Routes:
         """Marks what the user has read; returns None where no notification of it may be shown."""
         layout = yield from self._open_layout()
         answer: Any = None
-        for command in wire.mark_read_where_shown(app, user, channel, until, thread, layout.shown(app)):
+        for command in wire.mark_read_where_shown(app, user, channel, until, thread, layout.shown(app, channel)):
             answer = yield command
         return answer[-1] if isinstance(answer, list) else answer
 
@@ -143,8 +150,8 @@ class Routes:
         if self._layout != before:
             self._next.clear()
 
-    def _allow(self, apps: Sequence[str], answer: Any) -> None:
-        """Raises `BackPressureError` where there is too much."""
+    def _allow(self, partition: int, apps: Sequence[str], answer: Any) -> None:
+        """Of apps in one partition. Raises `BackPressureError` where there is too much."""
         percent, *waiting = (int(field or 0) for field in answer)
         if percent >= wire.FULL:
             raise BackPressureError(
@@ -157,15 +164,7 @@ class Routes:
                 )
         if len(self._next) > _APPS:
             self._next.clear()
-        self._next |= dict.fromkeys(apps, self._clock() + LOOK)
-
-
-def _of_one_partition(layout: Layout, apps: Sequence[str], left: Sequence[int]) -> Sequence[int]:
-    """Those of `left`, places in `apps`, that are in the partition of the first of them."""
-    if not layout.tags:
-        return left
-    partition = layout.partition_of(apps[left[0]])
-    return [at for at in left if layout.partition_of(apps[at]) == partition]
+        self._next |= dict.fromkeys(((partition, app) for app in apps), self._clock() + LOOK)
 
 
 def _leading(ids: dict[int, str]) -> list[str]:

@@ -1,10 +1,15 @@
-"""Which events are about a channel. Where an app is spread they go to the channel's partition, and all others to its home."""
+"""Where each event of a call goes, and in which order.
 
-from typing import Final
+Events that are about a channel go to the channel's partition where their app is spread, and all others to its home.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from producers.events import AnyEvent
+from producers.partitions import Layout
 
 #: Types whose `channel.id` is the channel that they change, or that they say something in. `docs/contract.md` has the same table.
 #: A call is not among them: its end does not name the channel, and has to follow its beginning. Nor are preferences: they are
@@ -52,3 +57,37 @@ def channel_in(event: AnyEvent) -> str | None:
         return None
     id: str = event.channel.id  # type: ignore[union-attr]
     return id
+
+
+class Place(NamedTuple):
+    """Where an event goes."""
+
+    partition: int
+    app: str
+    #: Of a spread app: the channel that the event is about. None: it goes to the app's home.
+    channel: str | None
+
+
+def places(layout: Layout, apps: Sequence[str], written: Sequence[bytes]) -> Sequence[Place]:
+    """Of each document, whose app is given."""
+    channels = [channel_of(one) if app in layout.spread else None for app, one in zip(apps, written, strict=True)]
+    return [Place(layout.partition_of(app, channel), app, channel) for app, channel in zip(apps, channels, strict=True)]
+
+
+def next_part(layout: Layout, found: Sequence[Place], left: Sequence[int]) -> Sequence[int]:
+    """Those of `left` that are to be written next, together: all are in the partition of the first of them.
+
+    What a call has before a spread app's message is in force when the message is expanded. So an event about a channel stays
+    where one before it has still to go to the app's home.
+    """
+    partition = found[left[0]].partition
+    if not layout.spread:
+        return left if not layout.tags else [at for at in left if found[at].partition == partition]
+    part, waited_for = [], set()
+    for at in left:
+        one = found[at]
+        if one.partition == partition and (one.channel is None or one.app not in waited_for):
+            part.append(at)
+        elif one.channel is None:
+            waited_for.add(one.app)
+    return part

@@ -15,9 +15,10 @@ from redis.retry import Retry
 
 from producers.partitions import LAYOUT_KEY, UNTAGGED, LayoutError, parsed
 from producers.routes import KNOWN
+from producers.routing import Place, next_part, places
 from producers.wire import FULL, RESERVED
 from worker.core.errors import WorkerError
-from worker.state.partition import Keyspace, Partition
+from worker.state.partition import Keyspace
 from worker.state.redis import Redis, connect
 from worker.state.streams import app_named
 
@@ -64,13 +65,15 @@ class Fence:
             return _CHANGING
         # After a failure the state is unknown: the next try is a new holder's.
         holder, self._holder = self._holder, None
-        by_partition: dict[int, list[tuple[str, str, bytes]]] = {}
-        for row, document in rows:
-            app = app_named(document) or ""
-            by_partition.setdefault(self._layout.partition_of(app), []).append((app, row, document))
-        for index, part in by_partition.items():
+        layout, documents = self._layout, [document for _, document in rows]
+        found = places(layout, [app_named(document) or "" for document in documents], documents)
+        left: Sequence[int] = range(len(rows))
+        begun: set[int] = set()
+        while left:
+            part = next_part(layout, found, left)
+            index = found[part[0]].partition
             try:
-                full = self._append(self._partitions[index], holder or "", part)
+                full = self._append(index, holder or "", [(found[at], *rows[at]) for at in part], more=index in begun)
             except ResponseError as fault:
                 if "WRONGTYPE" not in str(fault):
                     raise
@@ -79,18 +82,24 @@ class Fence:
             if full is not None:
                 self._holder = holder
                 return full
+            begun.add(index)
+            done = {*part}
+            left = [at for at in left if at not in done]
         self._holder = holder
         return None
 
-    def _append(self, partition: Partition, holder: str, rows: Sequence[tuple[str, str, bytes]]) -> str | None:
+    def _append(self, index: int, holder: str, rows: Sequence[tuple[Place, str, bytes]], *, more: bool) -> str | None:
+        """`more`: the partition had rows of the same batch just now, which are remembered as well."""
+        partition, spread = self._partitions[index], self._layout.spread
         answer: Any = partition.scripts.outbox(
             stream=partition.keys.EVENTS(),
             fence=partition.keys.OUTBOX(self._source),
             holder=holder,
             backlog=self._max_backlog,
             full=FULL,
-            apps=sorted({app for app, _, _ in rows if app and app not in RESERVED}),
-            rows=[(row, document) for _, row, document in rows],
+            more=int(more),
+            apps=sorted({of.app for of, _, _ in rows if of.app and of.app not in RESERVED}),
+            rows=[(row, of.app if of.app in spread else "", document) for of, row, document in rows],
         )
         if answer == b"stale":
             raise Overtaken

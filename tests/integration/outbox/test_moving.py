@@ -273,3 +273,41 @@ def test_a_relay_of_the_layout_of_before_loses_nothing(postgres_url: str, client
     client.set(LAYOUT_KEY, encoded(FOUR))
     assert drained(relay()) == 1
     assert published(client, FOUR.stream("demo")) == ["after"]
+
+
+SPREAD = Layout(2, tags(4), spread=frozenset({"acme"}))
+
+
+def read(id: int, channel: str) -> str:
+    """About a channel of `acme`."""
+    said = {"type": "channel.read", "user": "han", "channel": {"id": channel}, "until": "2026-11-21T20:00:00Z"}
+    return json.dumps(json.loads(badge(id, "acme")) | said)
+
+
+def test_the_rows_of_a_spread_app_go_to_its_channels_and_its_home(
+    postgres_url: str, client: Any, relay: MakeRelay
+) -> None:
+    client.set(LAYOUT_KEY, encoded(SPREAD))
+    write(postgres_url, read(0, "lobby"), badge(1, "acme"), read(2, "lobby"), badge(3, "demo"), read(4, "news"))
+    assert drained(relay()) == 5
+    assert published(client, SPREAD.stream("acme")) == ["1"]
+    assert published(client, SPREAD.stream("acme", channel="lobby")) == ["0", "2"]
+    assert published(client, SPREAD.stream("acme", channel="news")) == ["4"]
+    assert published(client, SPREAD.stream("demo")) == ["3"]
+
+
+def test_a_batch_that_comes_again_is_known_where_it_came_in_pieces(
+    postgres_url: str, client: Any, relay: MakeRelay
+) -> None:
+    client.set(LAYOUT_KEY, encoded(SPREAD))
+    write(postgres_url, read(0, "lobby"), badge(1, "acme"), read(2, "lobby"), read(3, "news"))
+    client.hset(SPREAD.pressure("acme", "news"), mapping={"redis_percent": 0, "acme": 100})
+    one = relay(max_backlog=50)
+    for _ in range(2):
+        with pytest.raises(BacklogError):
+            one.step()
+    client.delete(SPREAD.pressure("acme", "news"))
+    assert drained(one) == 4
+    assert published(client, SPREAD.stream("acme", channel="lobby")) == ["0", "2"]
+    assert published(client, SPREAD.stream("acme")) == ["1"]
+    assert published(client, SPREAD.stream("acme", channel="news")) == ["3"]

@@ -301,6 +301,26 @@ def test_nothing_is_published_while_the_partitions_are_changed(make: Make, redis
     assert stream.xlen(FOUR.stream(MESSAGE["app"])) == 1
 
 
+def test_one_call_fills_the_home_and_the_channels_of_a_spread_app(make: Make, redis_url: str, stream: Any) -> None:
+    spread = Layout(2, tags(4), spread=frozenset({"demo"}))
+    stream.set(LAYOUT_KEY, encoded(spread))
+    channels = [f"c{n}" for n in range(7)]
+    events = [MESSAGE | {"id": f"{n}", "channel": {"id": channels[n % 7]}} for n in range(500)]
+    muted = {"v": 1, "type": "user.muted", "app": "demo", "at": MESSAGE["at"], "user": "han", "target": "leia"}
+    events[100:100] = [muted | {"id": "first"}]
+    entries = make(redis_url).publish_many(events)
+    assert len({*entries}) > 480  # two partitions may give the same id
+    streams = {spread.stream("demo", channel=channel) for channel in (*channels, None)}
+    found = {key: [decode(fields[b"event"]) for _, fields in stream.xrange(key)] for key in streams}
+    assert sum(map(len, found.values())) == 501
+    for event in events:
+        channel = event["channel"]["id"] if "channel" in event else None
+        assert event["id"] in [one.id for one in found[spread.stream("demo", channel=channel)]]
+    for of in found.values():
+        ids = [int(one.id) for one in of if one.id != "first"]
+        assert ids == sorted(ids)
+
+
 def test_what_may_be_shown_is_asked_of_the_app_s_partition(make: Make, redis_url: str, stream: Any) -> None:
     stream.set(LAYOUT_KEY, encoded(FOUR))
     publisher = make(redis_url)

@@ -10,10 +10,11 @@ from producers import BackPressureError, PublishError, wire
 from producers.documents import document
 from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout, encoded, tags
 from producers.routes import KNOWN, LOOK, Flow, Pause, Routes
-from tests.unit.producers.examples import MESSAGE
+from tests.unit.producers.examples import ENVELOPE, MESSAGE
 
 FOUR = Layout(2, tags(4))
 MOVED = Layout(3, tags(4, 3))
+SPREAD = Layout(2, tags(4), spread=frozenset({"acme"}))
 
 
 class Server:
@@ -141,6 +142,76 @@ def test_own_streams_are_in_the_partition_too():
     assert set(server.streams) == {f"{FOUR.stream('acme')}:acme", f"{FOUR.stream('demo')}:demo"}
 
 
+def in_channel(channel: str, id: str = "e") -> bytes:
+    return document(MESSAGE | {"app": "acme", "id": id, "channel": {"id": channel}})
+
+
+def of_user(id: str = "u", app: str = "acme") -> bytes:
+    return document(ENVELOPE | {"type": "badge.cleared", "app": app, "id": id, "user": "han"})
+
+
+def test_an_event_about_a_channel_of_a_spread_app_goes_to_the_channel_s_partition_and_others_to_the_home():
+    server = Server(SPREAD)
+    written = [of_user(), in_channel("lobby"), in_channel("news"), in_channel("general"), *of("demo")]
+    ids = server.carry_out(routes(server).append(written))
+    assert server.streams == {
+        SPREAD.stream("acme"): [written[0], written[3]],  # `general` is in the home as well
+        SPREAD.stream("acme", channel="lobby"): [written[1]],
+        SPREAD.stream("acme", channel="news"): [written[2]],
+        SPREAD.stream("demo"): [written[4]],
+    }
+    assert len(set(ids)) == 5
+
+
+def test_what_a_call_has_before_a_message_is_written_before_it():
+    server = Server(SPREAD)
+    written = [
+        in_channel("lobby", "1"),
+        of_user("2"),
+        in_channel("lobby", "3"),
+        *of("demo"),
+        of_user("4"),
+        in_channel("news"),
+    ]
+    ids = server.carry_out(routes(server).append(written))
+    order = [asked.removeprefix("XADD ") for asked in server.asked if asked.startswith("XADD")]
+    lobby, home, news = (
+        SPREAD.stream("acme", channel="lobby"),
+        SPREAD.stream("acme"),
+        SPREAD.stream("acme", channel="news"),
+    )
+    # `demo` lives in the same partition as `lobby`.
+    assert order == [lobby, SPREAD.stream("demo"), home, home, lobby, news]
+    assert server.streams[lobby] == [written[0], written[2]]
+    assert len(set(ids)) == 6
+
+
+def test_the_pressure_of_a_spread_app_is_that_of_each_partition():
+    server = Server(SPREAD)
+    one = routes(server)
+    server.pressure = {"acme": 100}
+    with pytest.raises(BackPressureError):
+        server.carry_out(one.append([in_channel("lobby")]))
+    server.pressure = {}
+    server.carry_out(one.append([in_channel("lobby"), in_channel("news"), of_user()]))
+    assert [asked for asked in server.asked if asked.startswith("HMGET")] == [
+        f"HMGET {SPREAD.pressure('acme', channel)}" for channel in ("lobby", "lobby", "news", None)
+    ]
+
+
+def test_what_is_left_when_an_app_is_spread_goes_where_it_belongs_now():
+    server = Server(FOUR)
+    one = routes(server)
+    server.carry_out(one.append(of("demo")))
+    server.closed = {FOUR.stream("acme")}
+    moved = Layout(3, tags(4, 3), spread=frozenset({"acme"}))
+    server.layout = encoded(moved)
+    written = [in_channel("lobby"), of_user()]
+    server.carry_out(one.append(written))
+    assert server.streams[moved.stream("acme", channel="lobby")] == [written[0]]
+    assert server.streams[moved.stream("acme")] == [written[1]]
+
+
 def test_a_publisher_with_the_layout_of_before_is_refused_and_reads_the_new_one():
     server = Server(FOUR)
     one = routes(server)
@@ -209,7 +280,7 @@ def test_who_may_not_read_the_layout_publishes_as_before_there_was_one():
 
 def test_a_layout_of_a_later_release_is_refused_in_words():
     server = Server()
-    server.layout = b'{"generation": 9, "partitions": 1, "tags": [], "spread": {}}'
+    server.layout = b'{"generation": 9, "partitions": 1, "tags": [], "moved": {}}'
     with pytest.raises(PublishError, match="if a newer release wrote it, update the producers"):
         server.carry_out(routes(server).append(of("demo")))
 
@@ -221,6 +292,12 @@ def test_accepted_are_the_leading_events_where_one_partition_refuses():
         server.carry_out(routes(server).append(of("demo", "demo", "acme", "demo")))
     assert len(fault.value.accepted) == 2
     assert len(server.streams[FOUR.stream("demo")]) == 3
+
+
+def test_the_banner_of_a_spread_app_is_asked_for_in_the_channel_s_partition():
+    server = Server(SPREAD)
+    server.carry_out(routes(server).mark_read_where_shown("acme", "han", "news", datetime(2026, 11, 28, tzinfo=UTC)))
+    assert server.asked[-1] == f"ZSCORE {SPREAD.prefix(SPREAD.partition_of('acme', 'news'))}shown:acme"
 
 
 def test_the_banner_is_asked_for_in_the_app_s_partition():
