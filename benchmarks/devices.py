@@ -27,13 +27,14 @@ from worker.database.postgres import Pool, open_pool
 from worker.database.registry import Registry
 from worker.embedded import Engines, Urls
 from worker.pipeline.apps import Apps
+from worker.pipeline.barrier import Barrier
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
 from worker.providers import kinds
 from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state.journal import Journal
 from worker.state.leader_hint import LeaderHint
-from worker.state.partition import untagged
+from worker.state.partition import Keyspace, untagged
 from worker.state.redis import Redis, connect
 from worker.state.streams import Streams
 
@@ -92,7 +93,9 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
         publisher.publish_many(event(number, known, chance) for number in range(events))
     lease, journal = Lease(pool, LeaderHint(untagged(redis)), owner="benchmark"), Journal(untagged(redis), lease=15)
     intake = Intake(untagged(redis), journal, apps, transaction=lease.transaction, wake=lambda _: None)
-    rounds = Rounds(Streams(untagged(redis)), intake, journal, apps, lease, batch=500, max_open=20_000, paces={})
+    barrier = Barrier(Keyspace(redis), untagged(redis), pool)
+    parts = (Streams(untagged(redis)), intake, journal, apps, lease)
+    rounds = Rounds(*parts, batch=500, max_open=20_000, paces={}, barrier=barrier)
     assert lease.acquire()
     began = time.perf_counter()
     rounds.begin()

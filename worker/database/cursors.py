@@ -86,6 +86,12 @@ def moving(stream: str, before: Cursor, after: Cursor) -> dict[str, object]:
     }
 
 
+def committed(db: Connection, stream: str) -> str:
+    """The id up to which the stream's leader has committed."""
+    row = db.execute("SELECT cursor FROM carillon.cursors WHERE stream = %s", (stream,)).fetchone()
+    return BEGINNING if row is None else str(row[0])
+
+
 def draw_places(db: Connection, n: int) -> int:
     """The first of `n` new places."""
     row = db.execute("UPDATE carillon.places SET next = next + %(n)s RETURNING next - %(n)s", {"n": n}).fetchone()

@@ -240,14 +240,23 @@ class Intake:
         self._take(stream, cursor, placed, self._sort(placed), again=True)
 
     def _placed(self, stream: str, entries: Sequence[RawEntry]) -> list[_Placed]:
-        if self._end - self._next < len(entries):
+        app = self._names.app_of(stream)
+        first = self._draw(len(entries), fresh=app is not None and self._partition.is_spread(app))
+        suffix = self._names.entry(stream, "")
+        return [_Placed(raw.id + suffix, first + n, raw, app) for n, raw in enumerate(entries)]
+
+    def _draw(self, n: int, *, fresh: bool) -> int:
+        """The first of `n` places. `fresh`: of now, so that they are above all that another leader has committed."""
+        if fresh:
+            with self._transaction() as db:
+                return cursors.draw_places(db, n)
+        if self._end - self._next < n:
             with self._transaction() as db:
                 self._next = cursors.draw_places(db, _PLACES)
                 self._end = self._next + _PLACES
-        first, app = self._next, self._names.app_of(stream)
-        self._next += len(entries)
-        suffix = self._names.entry(stream, "")
-        return [_Placed(raw.id + suffix, first + n, raw, app) for n, raw in enumerate(entries)]
+        first = self._next
+        self._next += n
+        return first
 
     def _take(
         self, stream: str, cursor: Cursor, placed: Sequence[_Placed], stretch: _Stretch, *, again: bool = False

@@ -6,6 +6,9 @@ and without decoding them: only the app with the backlog waits.
 
 An app's entries are applied in the order of its stream. Its entries on the inlet are moved to the end of its own stream.
 
+A spread app's entries wait until what was published in its home before them is in force (`worker/pipeline/barrier.py`). They are
+read from the app's own stream alone: what stands on the inlet is moved there.
+
 An app is *full* while it has its share of `max_open` ready to be expanded or sent; its entries wait on their stream.
 """
 
@@ -23,6 +26,7 @@ from worker.database import cursors, lineages
 from worker.database.cursors import BEGINNING, Cursor
 from worker.database.lease import Lease
 from worker.pipeline.apps import Apps
+from worker.pipeline.barrier import Barrier
 from worker.pipeline.intake import Intake
 from worker.state.journal import Journal
 from worker.state.streams import Figures, RawEntry, Read, Streams, app_named
@@ -113,7 +117,9 @@ class Rounds:
         batch: int,
         max_open: int,
         paces: dict[str, Pace],
+        barrier: Barrier,
     ) -> None:
+        self._barrier = barrier
         self._streams, self._intake, self._journal, self._apps = streams, intake, journal, apps
         self._names = streams.names
         self._lease, self._batch, self._max_open, self._paces = lease, batch, max_open, paces
@@ -139,6 +145,7 @@ class Rounds:
     def begin(self) -> int:
         """Reads the cursors, and takes again what a leader before left; returns how many entries that were."""
         self._lineage = self._streams.lineage()
+        self._barrier.begin()
         self._streams.lead(self._lease.token)
         with self._lease.transaction() as db:
             self._cursors = cursors.read(db, self._names)
@@ -166,8 +173,8 @@ class Rounds:
         came = bool(self._found)
         taken = self._take_inlet()
         for line in self._lines.of_apps():
-            if line.app not in self._full:
-                taken += self._take(line, self._found_or_read(line))
+            if line.app is not None and line.app not in self._full:
+                taken += self._take_own(line, line.app)
         if came and time.monotonic() - self._full_at >= _ROOM:
             self._look_for_room()
         if not taken and not self.idle:
@@ -207,7 +214,10 @@ class Rounds:
         if not read.entries:
             inlet.waits = False
             return 0
-        entries = read.entries
+        entries = self._without_spread(read.entries)
+        if not entries:
+            inlet.waits = read.more
+            return 0
         blocked |= self._found_direct(entries)
         if blocked:
             owners = [self._owner(entry) for entry in entries]
@@ -224,6 +234,16 @@ class Rounds:
         if inlet.waits:
             self._walk(self._owner(entries[min(taken, len(entries) - 1)]))
         return taken
+
+    def _without_spread(self, entries: Sequence[RawEntry]) -> Sequence[RawEntry]:
+        """Those of other apps. What producers have put here of a spread one is moved to its own stream."""
+        if not self._barrier.spread:
+            return entries
+        owners = [self._owner(entry) for entry in entries]
+        strays = [(e.id, app) for e, app in zip(entries, owners, strict=True) if app in self._barrier.spread]
+        self._move([(id, app) for id, app in strays if app is not None])
+        moved = {id for id, _ in strays}
+        return [entry for entry in entries if entry.id not in moved]
 
     def _walk(self, head: str | None) -> None:
         """Moves what other apps than `head` have on the inlet behind the cursor.
@@ -292,6 +312,21 @@ class Rounds:
     def _read(self, line: _Line, entries: int | None = None) -> Read:
         most = entries or line.pace.of(self._batch)
         return self._streams.read(line.stream, line.after, entries=most, octets=line.pace.of(OCTETS))
+
+    def _take_own(self, line: _Line, app: str) -> int:
+        """Of the app's own stream."""
+        if not self._barrier.concerns(app):
+            return self._take(line, self._found_or_read(line))
+        if self._barrier.holds(app):
+            return 0
+        read = self._found_or_read(line)
+        if not read.entries:
+            line.waits = False
+            return 0
+        entries = self._barrier.let(app, read.entries)
+        if not entries:
+            return 0
+        return self._take(line, Read(entries, entries[-1].id, read.more or len(entries) < len(read.entries)))
 
     def _take(self, line: _Line, read: Read) -> int:
         if not read.entries:

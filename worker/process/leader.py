@@ -14,6 +14,7 @@ from worker.core.errors import LeaseLost, UnfitError
 from worker.core.pace import Pace
 from worker.database import postgres
 from worker.database.lease import Lease, lease_of
+from worker.pipeline.barrier import Barrier
 from worker.pipeline.intake import Intake
 from worker.pipeline.rounds import Rounds
 from worker.process.background_thread import BackgroundThread
@@ -107,11 +108,12 @@ class Leader(BackgroundThread):
             owner=f"{socket.gethostname()}:{os.getpid()}",
             name=lease_of(of.index, tagged=bool(of.names.mark)),
         )
+        barrier = Barrier(runtime.keyspace, of, runtime.pool)
         wait, failures = 0.0, 0
         while not self._stop.wait(wait):
             began = time.monotonic()
             try:
-                wait, failures = self._lead(lease), 0
+                wait, failures = self._lead(lease, barrier), 0
             except _UNAVAILABLE as fault:
                 # After some time of leading this is a new fault, not the old one.
                 failures = 1 if time.monotonic() - began > _LONGEST_WAIT else failures + 1
@@ -131,7 +133,7 @@ class Leader(BackgroundThread):
                 self.leads = False
             lease.release()
 
-    def _lead(self, lease: Lease) -> float:
+    def _lead(self, lease: Lease, barrier: Barrier) -> float:
         """Leads until it is stopped, hands over or fails; returns the seconds to wait until the next attempt."""
         runtime, of = self._runtime, self._of
         if not self._spread.may_try(of) or not lease.acquire():
@@ -152,6 +154,7 @@ class Leader(BackgroundThread):
             batch=runtime.settings.intake_batch,
             max_open=runtime.settings.max_open,
             paces=self._paces,
+            barrier=barrier,
         )
         self.leads = True
         log.info("leading the intake", extra={"recovered": rounds.begin(), **self._about})

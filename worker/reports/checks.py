@@ -34,7 +34,11 @@ def _pushes(snapshot: Snapshot) -> Iterator[Check]:
     if snapshot.leaders:
         waits = max((stream.oldest or 0.0 for stream in snapshot.streams), default=0.0)
         leads = _led(snapshot.leaders)
-        yield Check("intake", f"{leads}, the oldest entry waits for {waits:.1f} s", ("no_leader", "intake_not_moving"))
+        yield Check(
+            "intake",
+            f"{leads}, the oldest entry waits for {waits:.1f} s",
+            ("no_leader", "intake_not_moving", "home_behind"),
+        )
 
 
 def _led(leaders: Sequence[Leader]) -> str:

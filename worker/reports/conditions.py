@@ -84,6 +84,7 @@ NAMES: Final = (
         "stream_ahead_of_clock",
         "no_leader",
         "intake_not_moving",
+        "home_behind",
         "backlog_old",
         "due_late",
     ),
@@ -115,7 +116,7 @@ AFTER: Final[Mapping[str, float]] = {
 OVER: Final = 15.0
 #: What does not move. It still follows from an engine for so many seconds after the engine is back: everybody who waited for it
 #: needs a moment to go on.
-FLOW: Final = ("no_leader", "intake_not_moving", "no_workers", "backlog_old", "due_late")
+FLOW: Final = ("no_leader", "intake_not_moving", "home_behind", "no_workers", "backlog_old", "due_late")
 AFTERMATH: Final = 15.0
 
 
@@ -321,8 +322,12 @@ def _flow(snapshot: Snapshot) -> Iterator[Condition]:
             unled.add(leader.partition)
             yield _no_leader(leader, snapshot.now)
     by_partition = {one.partition: one for one in snapshot.leaders or ()}
+    behind = {(one.app, one.partition) for one in snapshot.streams if one.oldest is not None}
     for stream in snapshot.streams:
-        if stream.partition not in unled:
+        waits_for = stream.home in unled or (stream.app, stream.home) in behind
+        if stream.home is not None and waits_for and _still(stream) >= STILL:
+            yield _home_behind(stream, stream.home, snapshot.now)
+        elif stream.partition not in unled:
             yield from _stream(stream, by_partition.get(stream.partition), snapshot.now)
     running = {lane for one in snapshot.workers or () if one.age < WORKERLESS for lane in one.lanes}
     for lane in snapshot.lanes:
@@ -343,11 +348,28 @@ def _no_leader(leader: Leader, now: float) -> Condition:
     )
 
 
+def _still(stream: StreamFacts) -> float:
+    """Seconds for which entries have waited while none was taken."""
+    oldest = stream.oldest or 0.0
+    return min(oldest, oldest if stream.still is None else stream.still)
+
+
+def _home_behind(stream: StreamFacts, home: int, now: float) -> Condition:
+    what = (
+        f"messages of {stream.app} wait on {stream.name}, as partition {home}, its home, has not committed what was published"
+        " before them"
+    )
+    do = f"see why the intake of partition {home} does not move: its leader's log, its Redis server"
+    n = "" if stream.waiting is None else counted(stream.waiting, "entry waits", "entries wait")
+    place, since = f"partition {stream.partition}", now - _still(stream)
+    return Condition("home_behind", "critical", what, do, stream.app, since=since, place=place, figures=n)
+
+
 def _stream(stream: StreamFacts, leader: Leader | None, now: float) -> Iterator[Condition]:
     if stream.oldest is None:
         return
     n = "" if stream.waiting is None else counted(stream.waiting, "entry waits", "entries wait")
-    still = min(stream.oldest, stream.oldest if stream.still is None else stream.still)
+    still = _still(stream)
     if still >= STILL:
         whose = f"that of {leader.owner}, which leads" if leader is not None else "the workers'"
         first = f" ({stream.first} is the first)" if stream.first else ""

@@ -100,7 +100,7 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "backlog": ("backlog_", "no_workers"),
     "providers": ("provider_", "credential_", "app_without"),
     "apps": ("app_",),
-    "intake": ("intake_", "no_leader", "stream_", "backlog_"),
+    "intake": ("intake_", "home_", "no_leader", "stream_", "backlog_"),
 }
 #: The same of a partition whose server does not answer.
 _OF_PARTITION: Final = (
@@ -431,7 +431,12 @@ def _leaders(keyspace: Keyspace, db: Connection) -> Sequence[Leader]:
 
 def _streams(keyspace: Keyspace, db: Connection) -> Sequence[StreamFacts]:
     several = len(keyspace.partitions) > 1
-    return [one for of in keyspace for one in _streams_of(of, db, of.index if several else None)]
+    found = [one for of in keyspace for one in _streams_of(of, db, of.index if several else None)]
+    homes = {app: keyspace.layout.home_of(app) for app in keyspace.layout.spread}
+    return [
+        replace(one, home=home) if (home := homes.get(one.app or "")) not in (None, one.partition) else one
+        for one in found
+    ]
 
 
 def _streams_of(partition: Partition, db: Connection, number: int | None) -> Iterator[StreamFacts]:

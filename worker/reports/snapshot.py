@@ -79,6 +79,8 @@ class StreamFacts:
     first: str = ""
     #: Where there are several.
     partition: int | None = None
+    #: Of a spread app's channels: the app's home, where that is another partition.
+    home: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

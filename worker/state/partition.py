@@ -38,7 +38,11 @@ class Partition:
 
     def owns(self, app: str) -> bool:
         """Whether events of the app may come here: it lives here, or its channels are spread over all partitions."""
-        return self._layout.is_spread(app) or self.is_home(app)
+        return self.is_spread(app) or self.is_home(app)
+
+    def is_spread(self, app: str) -> bool:
+        """Whether the app's channels are spread over all partitions."""
+        return self._layout.is_spread(app)
 
     def home_of(self, app: str) -> int:
         """The number of the partition that the app lives in."""

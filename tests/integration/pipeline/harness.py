@@ -24,6 +24,7 @@ from worker.database.standings import Standings
 from worker.facts import FACTS
 from worker.facts.base import Fact, Sources
 from worker.pipeline.apps import Apps
+from worker.pipeline.barrier import Barrier
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.deferred_retirement import DeferredRetirement
 from worker.pipeline.delivery import Delivery
@@ -278,6 +279,7 @@ class Pipeline:
             batch=batch,
             max_open=max_open,
             paces={},
+            barrier=Barrier(self.keyspace, self.partition, self.pool),
         )
 
     def lead(self) -> int:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -378,6 +379,37 @@ def test_the_worst_come_first_and_names_are_quoted_for_a_shell() -> None:
     assert [c.severity for c in found] == ["critical", "warning", "notice"]
     assert """carillon provider resume 'a b' --app 'o'"'"'app'""" in found[0].text
     assert found[0].about == "provider o'app/a b"
+
+
+def spread(home_oldest: float | None, leader: Leader, **channel: Any) -> Snapshot:
+    """A spread app whose home is partition 1, with a channel in partition 0."""
+    there = StreamFacts("carillon:{p0}:events:chat", "chat", oldest=30.0, still=30.0, partition=0, home=1)
+    home = StreamFacts("carillon:{p1}:events:chat", "chat", oldest=home_oldest, still=home_oldest, partition=1)
+    leaders = [Leader("host:7", NOW - 60, 4.0, partition=0), leader]
+    return replace(WELL, streams=(replace(there, **channel), home), leaders=leaders)
+
+
+LED = Leader("host:8", NOW - 60, 4.0, partition=1)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "names"),
+    [
+        pytest.param(spread(5.0, LED), ["home_behind"], id="the home is slow"),
+        pytest.param(spread(30.0, LED), ["home_behind", "intake_not_moving"], id="the home stands still"),
+        pytest.param(spread(None, replace(LED, left=-60.0)), ["home_behind", "no_leader"], id="nobody leads it"),
+        pytest.param(spread(None, LED), ["intake_not_moving"], id="it is not the home"),
+        pytest.param(spread(5.0, LED, oldest=5.0), [], id="not for long"),
+        pytest.param(spread(5.0, LED, still=1.0), [], id="it moves"),
+    ],
+)
+def test_messages_that_wait_for_their_app_s_home_name_it(snapshot: Snapshot, names: list[str]) -> None:
+    found = find(snapshot)
+    assert sorted(one.name for one in found) == names
+    for one in found:
+        if one.name == "home_behind":
+            assert (one.app, one.place) == ("chat", "partition 0")
+            assert "partition 1, its home," in one.text
 
 
 def test_every_name_is_listed_and_explained() -> None:

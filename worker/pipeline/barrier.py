@@ -1,0 +1,200 @@
+"""Holds a spread app's entries back until what was published before them is in force.
+
+A spread app has users, devices and preferences in its home, and each channel in a partition of its own (`producers/routing.py`).
+A leader that has read entries of a channel's partition then looks at the end of the app's stream in the home, and takes them
+once the home's leader has committed up to there. So what was published before a message is in force when it is expanded: the
+look comes after the read, and the read after the publishing. Something that was published later may be in force as well.
+
+Only the entries of that app wait, and they wait for as long as it takes: a killed leader is replaced within ten seconds. While
+the home's Redis is away they wait too, and other apps go on.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from config.seldom import Seldom
+from worker.core.entry import id_key
+from worker.database import cursors
+from worker.database.cursors import BEGINNING
+from worker.database.postgres import Pool
+from worker.state import redis
+from worker.state.partition import Keyspace, Partition
+from worker.state.streams import Figures, RawEntry, Streams
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which entries wait before that is worth a line in the log.
+LONG: Final = 10.0
+#: Seconds that one look waits for a home on another server, and until it is asked again after a fault.
+_LOOK: Final = 0.25
+_AGAIN: Final = 1.0
+
+
+class _Ticket:
+    """Entries up to `last` wait for the home to be committed up to `tail`; None: nobody knows how far that is."""
+
+    def __init__(self, last: str) -> None:
+        self.last, self.since = last, time.monotonic()
+        self.tail: str | None = None
+        self.reached = False
+        self.asked_at = float("-inf")
+
+
+class Barrier:
+    """Of one partition, for the leaders that this process has of it. Not safe for threads."""
+
+    def __init__(self, keyspace: Keyspace, partition: Partition, pool: Pool) -> None:
+        self._keyspace, self._partition, self._pool = keyspace, partition, pool
+        self._tickets: dict[str, _Ticket] = {}
+        #: App -> up to where its home's stream was known to be committed.
+        self._committed: dict[str, str] = {}
+        self._homes: dict[str, _Home] = {}
+        self._seldom = Seldom(log)
+
+    def begin(self) -> None:
+        """A leader begins: what another one has read is nothing to it."""
+        self._tickets.clear()
+
+    @property
+    def spread(self) -> Collection[str]:
+        """The spread apps."""
+        return self._keyspace.layout.spread
+
+    def concerns(self, app: str) -> bool:
+        """Whether entries of the app wait for another partition."""
+        return app in self.spread and not self._partition.is_home(app)
+
+    def holds(self, app: str) -> bool:
+        """Whether entries of the app that were read before wait still."""
+        ticket = self._tickets.get(app)
+        return ticket is not None and not self._has_reached(app, ticket)
+
+    def let(self, app: str, entries: Sequence[RawEntry]) -> Sequence[RawEntry]:
+        """The first of these entries of the app, which were read just now, that may be taken."""
+        ticket = self._tickets.get(app)
+        if ticket is None:
+            ticket = self._tickets[app] = _Ticket(entries[-1].id)
+        if not self._has_reached(app, ticket):
+            return ()
+        del self._tickets[app]
+        end = id_key(ticket.last)
+        return [entry for entry in entries if id_key(entry.id) <= end]
+
+    def _has_reached(self, app: str, ticket: _Ticket) -> bool:
+        if ticket.reached:
+            return True
+        home, now = self._home(app), time.monotonic()
+        if ticket.tail is None:
+            if now - ticket.asked_at < _AGAIN:
+                return False
+            found = home.look(self._committed.get(app, BEGINNING))
+            ticket.asked_at = now
+            if found is None:
+                self._tell(app, ticket, "its server does not answer")
+                return False
+            ticket.tail = found.last
+            if _is_committed(found, self._committed.get(app, BEGINNING), found.last):
+                ticket.reached = True
+                return True
+        with self._pool.connection() as db:
+            cursor = cursors.committed(db, home.stream)
+        if cursor != self._committed.get(app) or now - ticket.asked_at >= _AGAIN:
+            # Behind it there is nothing up to the tail, or something was lost, which the leader of the home has still to notice.
+            self._committed[app] = cursor
+            ticket.asked_at = now
+            found = home.look(cursor)
+            if found is not None:
+                ticket.tail = min(ticket.tail, found.last, key=id_key)
+                ticket.reached = _is_committed(found, cursor, ticket.tail)
+        if not ticket.reached:
+            self._tell(app, ticket, f"it has to be committed up to {ticket.tail}, and is up to {cursor}")
+        return ticket.reached
+
+    def _home(self, app: str) -> "_Home":
+        if app not in self._homes:
+            self._homes[app] = _Home(app, self._keyspace.of_app(app), self._partition)
+        return self._homes[app]
+
+    def _tell(self, app: str, ticket: _Ticket, why: str) -> None:
+        if time.monotonic() - ticket.since >= LONG:
+            home = self._keyspace.layout.home_of(app)
+            self._seldom.warning(
+                "messages of a spread app wait for its home partition",
+                extra={"app": app, "home": home, "partition": self._partition.index, "why": why},
+            )
+
+
+def _is_committed(found: Figures, cursor: str, tail: str) -> bool:
+    """Whether nothing up to `tail` waits where the leader has committed up to `cursor`.
+
+    A stream that ends before the cursor has lost entries.
+    """
+    if found.last == BEGINNING:
+        return True
+    if id_key(cursor) > id_key(found.last):
+        return False
+    return found.unread is None or id_key(found.unread) > id_key(tail)
+
+
+class _Home:
+    """An app's own stream in its home.
+
+    Where that is another server's, a thread asks it: one that is away may be slow to say so.
+    """
+
+    def __init__(self, app: str, home: Partition, here: Partition) -> None:
+        self.stream = home.names.stream_for(app)
+        self._streams = Streams(home)
+        self._asker = None if home.redis is here.redis else _Asker()
+
+    def look(self, cursor: str) -> Figures | None:
+        """The stream as it is now; None where its server does not answer."""
+        with suppress(*redis.Unavailable):
+            return self._ask(cursor) if self._asker is None else self._asker(lambda: self._ask(cursor))
+        return None
+
+    def _ask(self, cursor: str) -> Figures:
+        found = self._streams.figures({self.stream: cursor})
+        return found.get(self.stream) or Figures(0, BEGINNING, 0, 0, None)
+
+
+class _Asked(NamedTuple):
+    ask: Callable[[], Figures]
+    answer: "queue.SimpleQueue[Figures | None]"
+
+
+class _Asker:
+    """A thread that asks, one question at a time. While one has no answer, there are no others."""
+
+    def __init__(self) -> None:
+        self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
+        self._busy = threading.Lock()
+        threading.Thread(target=self._run, name="carillon-home", daemon=True).start()
+
+    def __call__(self, ask: Callable[[], Figures]) -> Figures | None:
+        if not self._busy.acquire(blocking=False):
+            return None
+        answer: queue.SimpleQueue[Figures | None] = queue.SimpleQueue()
+        self._asked.put(_Asked(ask, answer))
+        try:
+            return answer.get(timeout=_LOOK)
+        except queue.Empty:
+            return None
+
+    def _run(self) -> None:
+        while True:
+            asked = self._asked.get()
+            found = None
+            try:
+                found = asked.ask()
+            except redis.Unavailable:
+                pass
+            except Exception:
+                log.exception("the home of a spread app cannot be asked")
+            self._busy.release()
+            asked.answer.put(found)
