@@ -18,8 +18,10 @@ def migrate(
 ) -> None:
     """Bring the database's schema up to date. Safe to repeat, and for several to run at once."""
     from config.settings import get_settings
+    from producers.partitions import encoded
     from worker.cli._engines import tell
     from worker.core.errors import UnfitError
+    from worker.database import kept_layout
     from worker.embedded import engines
     from worker.reports.faults import sentence
     from worker.state import layout
@@ -29,16 +31,19 @@ def migrate(
     settings = get_settings()
     with engines(settings) as urls:
         tell(settings)
+        found = None
         with connect(urls.redis) as client:
             if (fault := unfit(client)) is not None:
                 sys.exit(f"carillon: {fault}: CARILLON_REDIS_URL")
             try:
-                layout.agree(client, settings.partitions)
+                found = layout.agree(client, settings.partitions, kept_layout.try_read_at(urls.postgres))
             except UnfitError as unfitting:
                 sys.exit(f"carillon: {unfitting}")
             except RedisError as away:
                 echo(f"carillon: the partitions are not looked at, Redis does not answer: {sentence(away)}", err=True)
         applied = migrate_when_up(urls.postgres, wait)
+        if found is not None and not found.closed:
+            kept_layout.keep_at(urls.postgres, encoded(found))
     if as_json:
         echo(json_text({"applied": applied}))
         return
@@ -51,12 +56,13 @@ def migrate(
 def prepared(urls: "Urls", settings: "Settings") -> list[str]:
     """What new engines of our own need: an empty Redis gets its partitions, and the versions are applied that it returns."""
     from worker.core.errors import UnfitError
+    from worker.database import kept_layout
     from worker.state import layout
     from worker.state.redis import connect
 
     try:
         with connect(urls.redis) as client:
-            layout.agree(client, settings.partitions)
+            layout.agree(client, settings.partitions, kept_layout.try_read_at(urls.postgres))
     except UnfitError as fault:
         sys.exit(f"carillon: {fault}")
     return migrate_when_up(urls.postgres, 30)

@@ -34,7 +34,7 @@ REMAINS: Final[Mapping[str, str]] = {
     "audit": "what people did stays for a year",
 }
 #: Tables of no app.
-NO_APP: Final = frozenset({"fleet", "intake", "lease", "lineages", "migrations", "places", "tallied"})
+NO_APP: Final = frozenset({"fleet", "intake", "layout", "lease", "lineages", "migrations", "places", "tallied"})
 
 #: Called with the app and the numbers of devices that are deleted, before that is committed.
 Deleted = Callable[[Sequence[int]], object]

@@ -25,6 +25,7 @@ NOBODY: Final = frozenset(
     {
         *("channel_past", "channels", "cursors", "fleet", "history", "incidents", "intake", "lease", "migrations"),
         *(
+            "layout",
             "lineages",
             "named_apps",
             "places",

@@ -14,7 +14,7 @@ from config.logs import set_up
 from config.secrets import secret_keys
 from config.settings import SettingsError, get_settings
 from worker.core.errors import UnfitError
-from worker.database import postgres
+from worker.database import kept_layout, postgres
 from worker.embedded import attach, attach_redis
 from worker.metrics.engines import of_carillon
 from worker.process import exporter, extras, host, pulse
@@ -81,7 +81,8 @@ def refuse_unusable(*, keys: bool = True) -> None:
         if keys:
             # The users of beat and of Flower may write none, and neither needs one.
             with suppress(redis.Error):  # it is away
-                layout.refuse_closed(layout.agree(client, settings.partitions))
+                kept = kept_layout.try_read_at(attach(settings).postgres)
+                layout.refuse_closed(layout.agree(client, settings.partitions, kept))
     if keys:
         postgres.refuse_unfit(attach(settings).postgres)
 

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from producers.partitions import Layout, encoded, parsed, tags
 from worker.core.errors import WorkerError
+from worker.database import kept_layout
 from worker.database import repartition as rows
 from worker.database.postgres import transaction
 from worker.process.by_hand import by_hand
@@ -45,8 +46,9 @@ class Changed(NamedTuple):
 
 
 def of_any_number(runtime: Runtime) -> Runtime:
-    """The same, but CARILLON_PARTITIONS may be another number than that of the layout: the one to come, or the one of before."""
+    """The same, but CARILLON_PARTITIONS, or Postgres, may have another layout than Redis: one to come, or one of before."""
     other = Runtime(runtime.settings.model_copy(update={"partitions": None}), runtime.urls)
+    other.compares = False
     vars(other).update(redis=runtime.redis, pool=runtime.pool)
     return other
 
@@ -79,7 +81,7 @@ def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lamb
     if begun is not None and begun[1].partitions != partitions:
         raise RepartitionError(f"a change to {begun[1].partitions} has begun: finish it first")
     if begun is None:
-        before, after = _planned(now, partitions)
+        before, after = _planned(now, partitions, _kept(runtime))
     else:
         before, after = begun
     copied, closed = None, 0.0
@@ -95,16 +97,24 @@ def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lamb
         closed = time.monotonic() - began
     repartition.forget(before, repartition.clients(redis))
     with transaction(runtime.pool) as db:
+        kept_layout.keep(db, encoded(after))
         rows.forget_cursors(db, repartition.streams_of(before, ()))
     redis.delete(keys.NEXT_LAYOUT())
     return Changed(before, after, copied, closed)
 
 
-def _planned(now: Layout, partitions: int) -> tuple[Layout, Layout]:
-    if now.partitions == partitions:
+def _kept(runtime: Runtime) -> Layout:
+    """The layout that Postgres has."""
+    with runtime.pool.connection() as db:
+        return parsed(kept_layout.read(db))
+
+
+def _planned(now: Layout, partitions: int, kept: Layout) -> tuple[Layout, Layout]:
+    lost = now.generation <= kept.generation and now.tags != kept.tags
+    if now.partitions == partitions and not lost:
         have = "is one partition" if partitions == 1 else f"are {partitions} partitions"
         raise RepartitionError(f"there {have} already")
-    following = now.generation + 1
+    following = max(now.generation, kept.generation) + 1
     return now, Layout(following, tags(partitions, following))
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from config.secrets import secret_keys
 from config.settings import Settings, get_settings
-from worker.database import postgres
+from producers.partitions import Layout, encoded
+from worker.database import kept_layout, postgres
 from worker.database.devices import Devices
 from worker.database.ledger import Ledger
 from worker.database.postgres import Connection, Joined, Pool, open_pool
@@ -49,6 +50,8 @@ class Runtime:
     def __init__(self, settings: Settings, urls: Urls) -> None:
         self.settings, self.urls = settings, urls
         self.making = threading.RLock()
+        #: Whether the layout has to be that of the settings, and of Postgres.
+        self.compares = True
         #: Tasks of the bulk lane, and their partitions, that found enough others at work.
         self.turned_away: set[tuple[Any, PartitionRuntime]] = set()
 
@@ -64,7 +67,16 @@ class Runtime:
 
     @once
     def keyspace(self) -> Keyspace:
-        return Keyspace(self.redis, lambda redis: layout.agree(redis, self.settings.partitions))
+        return Keyspace(self.redis, self._layout)
+
+    def _layout(self, redis: Redis) -> Layout:
+        """As Redis and Postgres have it; each gets it back from the other where it has none."""
+        if not self.compares:
+            return layout.read(redis)
+        found = layout.agree(redis, self.settings.partitions, kept_layout.try_read(self.pool))
+        if not found.closed:
+            kept_layout.try_keep(self.pool, encoded(found))
+        return found
 
     @property
     def fleet(self) -> Fleet:

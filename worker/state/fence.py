@@ -18,6 +18,7 @@ from producers.routes import KNOWN
 from producers.routing import Place, next_part, places
 from producers.wire import FULL, RESERVED
 from worker.core.errors import WorkerError
+from worker.state.layout import FORBIDDEN
 from worker.state.partition import Keyspace
 from worker.state.redis import Redis, connect
 from worker.state.streams import app_named
@@ -114,8 +115,8 @@ class Fence:
         try:
             value: Any = self._redis.get(LAYOUT_KEY)
             layout = parsed(value)
-        except NoPermissionError:  # a Redis user of a release that knew no partitions
-            layout = UNTAGGED
+        except NoPermissionError as fault:
+            raise Refused(FORBIDDEN) from fault
         except LayoutError as fault:
             raise Refused(str(fault)) from None
         self._known_until = time.monotonic() + KNOWN

@@ -3,13 +3,16 @@
 import pytest
 from redis.exceptions import ResponseError
 
+from config.settings import Settings
 from producers import Publisher
 from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout, encoded, parsed, tags
 from tests.integration.pipeline.harness import message
 from worker.core.errors import UnfitError
+from worker.embedded import Urls
+from worker.process.runtime import Runtime
 from worker.state import layout
 from worker.state.partition import Keyspace
-from worker.state.redis import Redis
+from worker.state.redis import Redis, connect
 
 
 @pytest.mark.parametrize("wanted", [None, 1])
@@ -109,3 +112,83 @@ def test_no_worker_begins_while_the_partitions_are_changed() -> None:
     layout.refuse_closed(Layout(2, tags(2)))
     with pytest.raises(UnfitError, match="the partitions are being changed"):
         layout.refuse_closed(Layout(2, tags(2), closed=True))
+
+
+FOUR = Layout(3, tags(4, 3), spread=frozenset({"acme"}))
+
+
+@pytest.mark.parametrize("wanted", [None, 4])
+def test_an_empty_redis_gets_back_what_postgres_has(
+    redis: Redis, wanted: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert layout.agree(redis, wanted, encoded(FOUR)) == FOUR == layout.read(redis)
+    assert "in force again" in caplog.text
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        redis.xadd("carillon:events", {"event": "{}"})
+    assert layout.agree(redis, wanted, encoded(FOUR)) == FOUR
+
+
+def test_an_empty_redis_gets_it_back_also_where_another_number_is_wanted_which_is_refused(redis: Redis) -> None:
+    with pytest.raises(UnfitError, match="is 8, and this Redis has 4 partitions"):
+        layout.agree(redis, 8, encoded(FOUR))
+    assert layout.read(redis) == FOUR
+
+
+def test_a_redis_that_was_used_since_it_lost_its_layout_is_refused(redis: Redis) -> None:
+    redis.xadd("carillon:events", {"event": "{}"})
+    with pytest.raises(UnfitError, match=r"has lost its layout: Postgres knows of 4 .*`carillon partitions set 4`"):
+        layout.agree(redis, None, encoded(FOUR))
+    assert not redis.exists(LAYOUT_KEY)
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        pytest.param(Layout(2, tags(2)), "2 partitions of generation 2, and Postgres knows of 4", id="an older copy"),
+        pytest.param(Layout(3, tags(2, 3)), "of two installations", id="another installation"),
+    ],
+)
+def test_a_layout_that_postgres_does_not_know_is_refused(redis: Redis, there: Layout, words: str) -> None:
+    redis.set(LAYOUT_KEY, encoded(there))
+    with pytest.raises(UnfitError, match=words):
+        layout.agree(redis, None, encoded(FOUR))
+
+
+@pytest.mark.parametrize(
+    "there", [Layout(4, tags(2, 4)), Layout(3, tags(4, 3)), FOUR], ids=["newer", "other spread apps", "the same"]
+)
+def test_a_layout_of_redis_counts_that_is_as_new(redis: Redis, there: Layout) -> None:
+    redis.set(LAYOUT_KEY, encoded(there))
+    assert layout.agree(redis, None, encoded(FOUR)) == there
+
+
+def test_a_process_keeps_in_postgres_what_redis_has_and_gives_it_back(
+    redis: Redis, redis_url: str, postgres_url: str
+) -> None:
+    redis.set(LAYOUT_KEY, encoded(FOUR))
+
+    def found() -> Layout:
+        runtime = Runtime(Settings(), Urls(redis_url, postgres_url))
+        try:
+            return runtime.keyspace.layout
+        finally:
+            runtime.close()
+
+    assert found() == FOUR
+    redis.flushdb()
+    assert found() == FOUR == layout.read(redis)
+    redis.set(LAYOUT_KEY, encoded(Layout(2, tags(4, 2))))
+    with pytest.raises(UnfitError, match="a copy from before the last change"):
+        found()
+
+
+def test_a_user_who_may_not_read_it_gets_the_right_named(redis: Redis, redis_url: str) -> None:
+    redis.acl_setuser("blind", enabled=True, nopass=True, keys=["carillon:events"], commands=["+@all"])
+    try:
+        with (
+            connect(redis_url.replace("://", "://blind:any@")) as blind,
+            pytest.raises(UnfitError, match=r"may not read carillon:layout.*%R~carillon:layout -@all \+get"),
+        ):
+            layout.read(blind)
+    finally:
+        redis.acl_deluser("blind")

@@ -14,7 +14,7 @@ from config.settings import Settings
 from producers import Publisher
 from producers import events as ev
 from producers.events import STREAM
-from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout
+from producers.partitions import LAYOUT_KEY, UNTAGGED, Layout, encoded, tags
 from tests.integration.pipeline.harness import Pipeline, message
 from tests.integration.pipeline.test_push_send import push
 from worker.core.model import AppSettings
@@ -25,6 +25,7 @@ from worker.reports import signs
 from worker.reports.invariants import check_invariants
 from worker.state.keys import FAMILIES
 from worker.state.layout import CLOSED
+from worker.state.redis import Redis
 from worker.state.repartition import family_of, keys_of
 from worker.state.repartition_rules import EVERYWHERE, LEFT, STREAMS
 
@@ -242,3 +243,19 @@ def test_a_publisher_that_knows_only_the_old_stream_is_refused(system: System) -
 
 def _badge(notification: Any) -> int:
     return int(json.loads(notification.payload)["aps"]["badge"])
+
+
+@pytest.mark.parametrize("published", [False, True], ids=["an older copy", "events since"])
+def test_the_layout_that_redis_has_lost_is_not_begun_again_under_its_old_tags(
+    system: System, redis: Redis, published: bool
+) -> None:
+    system.change(4)
+    system.change(2)
+    redis.flushdb()
+    if published:
+        redis.xadd("carillon:events", {"event": "{}"})
+    else:
+        redis.set(LAYOUT_KEY, encoded(Layout(2, tags(4))))
+    system.change(4 if not published else 2)
+    assert in_force(redis).generation == 4
+    assert Runtime(Settings(), system.runtime.urls).keyspace.layout == in_force(redis)
