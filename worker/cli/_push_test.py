@@ -116,7 +116,8 @@ def _event(runtime: Runtime, app: str, user: str, given: str | None) -> tuple[Me
         return msgspec.structs.replace(made, message=Message(id="test", text=given)), "given"
     kept = [
         event
-        for document in recent.documents(runtime.keyspace.of_app(app), app, now=time.time())
+        for of in runtime.keyspace.all_of(app)
+        for document in recent.documents(of, app, now=time.time())
         if (event := _decoded(document))
     ]
     theirs = members.memberships(runtime.pool, {(app, event.channel.id, user): NOW for event in kept})

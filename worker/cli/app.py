@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -103,7 +104,7 @@ def show(name: AppName, as_json: Json = False) -> None:
                 }
                 for p in providers_of(runtime, name).values()
             ],
-            "counts": dict(sorted(runtime.of_app(name).journal.counts(name).items())),
+            "counts": dict(sorted(_counts(runtime, name).items())),
             "errors": [
                 {"event": one.letter.event_id, "error": one.letter.error}
                 for one in runtime.ledger.dead_letters(limit=10, app=name)
@@ -143,7 +144,7 @@ def delete(
         with runtime.pool.connection() as db:
             providers = delete_app.providers_before(db, name)
         given_up = give_work_up(runtime.keyspace, runtime.pool, name, wait)
-        found = delete_app_data(runtime.pool, runtime.keyspace.of_app(name), name, providers)
+        found = delete_app_data(runtime.pool, runtime.keyspace, name, providers)
     say({"app": name, "given_up": given_up, **found._asdict()}, _deleted(name, found), as_json=as_json)
     if not given_up:
         fail("some of its work still waits for a worker: start one, and run the command again")
@@ -243,4 +244,10 @@ def _forget_recent(runtime: Runtime, name: str) -> None:
 
     from worker.state import recent
 
-    recent.forget(runtime.keyspace.of_app(name), name, now=time.time())
+    for of in runtime.keyspace.all_of(name):
+        recent.forget(of, name, now=time.time())
+
+
+def _counts(runtime: Runtime, name: str) -> Counter[str]:
+    """Of all of its partitions."""
+    return sum((Counter(of.journal.counts(name)) for of in runtime.all_of(name)), Counter[str]())

@@ -102,7 +102,7 @@ def pause(
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
         with by_hand(runtime) as hand:
             hand.record("provider paused", app=chosen.app, provider=chosen.name, note=reason)
-            runtime.of_app(chosen.app).breaker.stop(chosen.id, reason, time.time(), manual=True)
+            runtime.breakers(chosen.app).stop(chosen.id, reason, time.time())
     words = f"{name} is paused. Resume it: carillon provider resume {name} --app {chosen.app}"
     say({"paused": name}, words, as_json=as_json)
 
@@ -112,10 +112,10 @@ def resume(name: ProviderName, app: App = None, as_json: Json = False) -> None:
     """Let a stopped or paused provider flow again, with all of its origins. Its waiting pushes are sent within seconds."""
     with session() as runtime:
         chosen = provider_named(runtime, app_named(runtime, app).name, name)
-        stop = runtime.of_app(chosen.app).breaker.stopped_among([chosen.id]).get(chosen.id)
+        stop = runtime.breakers(chosen.app).stopped(chosen.id)
         detail = None if stop is None else {"reason": stop.reason, "stopped": rfc3339(stop.since)}
         with by_hand(runtime) as hand:
             hand.record("provider resumed", app=chosen.app, provider=chosen.name, detail=detail)
-            was_stopped = runtime.of_app(chosen.app).breaker.resume(chosen.id, by_hand=True)
+            was_stopped = runtime.breakers(chosen.app).resume(chosen.id)
     words = f"{name} flows again." if was_stopped else f"{name} was flowing already."
     say({"resumed": name, "was_stopped": was_stopped}, words, as_json=as_json)

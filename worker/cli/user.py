@@ -103,7 +103,7 @@ def forget(
         if not dry_run:
             with by_hand(runtime) as hand:
                 hand.record("user forgotten", app=of_app)
-        found = forget_user(runtime.pool, runtime.keyspace.of_app(of_app), of_app, name, dry=dry_run)
+        found = forget_user(runtime.pool, runtime.keyspace, of_app, name, dry=dry_run)
     shown: Row = {"app": of_app, "user": name, "dry_run": dry_run, **found._asdict()}
     say(shown, _forgotten(name, found, dry=dry_run), as_json=as_json)
 

@@ -147,9 +147,7 @@ def _everything(
             users = lookups.owners(db, device, first) if user is None else [user]
         about = {"device": str(device), "user": found.user, "active": found.active, "retired": found.retired_reason}
     try:
-        history = got_and_missed.of_user(
-            runtime.keyspace, runtime.pool, runtime.of_app(name).journal, name, users, first.timestamp(), device=device
-        )
+        history = got_and_missed.of_user(runtime.keyspace, runtime.pool, name, users, first.timestamp(), device=device)
     except TooMuchError:
         refuse("that is too much to look through: name a shorter time with --since")
     if as_json:

@@ -116,4 +116,4 @@ def forget(runtime: Runtime, app: str) -> None:
     """Leaves nothing of the demo in engines that are not its own. No worker may run."""
     with transaction(runtime.pool) as db:
         providers = delete_app.delete_settings(db, app)
-    delete_app_data(runtime.pool, runtime.keyspace.of_app(app), app, providers)
+    delete_app_data(runtime.pool, runtime.keyspace, app, providers)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Final, NamedTuple
 
 from worker.database import cursors, delete_app
@@ -12,7 +13,7 @@ from worker.state import delete_app as of_app
 from worker.state import forget_user as members
 from worker.state.backlog import Waiting
 from worker.state.journal import Journal
-from worker.state.partition import Keyspace, Partition
+from worker.state.partition import Keyspace
 
 #: Minutes without a message after which an app counts as one that takes no events, and seconds between two looks at what waits.
 QUIET: Final = 10
@@ -27,11 +28,15 @@ class Forgotten(NamedTuple):
     waiting: int
 
 
-def forget_user(pool: Pool, partition: Partition, app: str, user: str, *, dry: bool = False) -> Forgotten:
+def forget_user(pool: Pool, keyspace: Keyspace, app: str, user: str, *, dry: bool = False) -> Forgotten:
     """Deletes what is stored, not what is on its way. A second call deletes what came in between; a dry run counts."""
-    of_rows = rows.forget(pool, rows.Of(app, user, dry), lambda ids: members.forget_badges(partition, app, ids))
-    of_keys = members.forget(partition, app, user, dry=dry)
-    return Forgotten(of_rows, of_keys, members.on_streams(partition, app, user))
+    home = keyspace.of_app(app)
+    of_rows = rows.forget(pool, rows.Of(app, user, dry), lambda ids: members.forget_badges(home, app, ids))
+    of_keys: dict[str, int] = {}
+    partitions = keyspace.all_of(app)
+    for one in partitions:
+        _add(of_keys, members.forget(one, app, user, dry=dry, producers=one is home))
+    return Forgotten(of_rows, of_keys, sum(members.on_streams(one, app, user) for one in partitions))
 
 
 class DeletedApp(NamedTuple):
@@ -61,12 +66,13 @@ def waits(keyspace: Keyspace, pool: Pool, app: str) -> list[Waiting]:
 
 def give_work_up(keyspace: Keyspace, pool: Pool, app: str, seconds: float) -> bool:
     """Waits until workers have given up what they had of an app that they know no more. Whether they have."""
-    partition, ends = keyspace.of_app(app), time.monotonic() + seconds
+    ends = time.monotonic() + seconds
     seen = min(ends, time.monotonic() + of_app.SEEN)
-    while of_app.is_known(partition, app) and time.monotonic() < seen:
-        time.sleep(_PAUSE)
-    partition.redis.unlink(partition.names.stream_for(app))
-    of_app.give_up(Journal(partition, lease=0.0), partition, app)
+    for partition in keyspace.all_of(app):
+        while of_app.is_known(partition, app) and time.monotonic() < seen:
+            time.sleep(_PAUSE)
+        partition.redis.unlink(partition.names.stream_for(app))
+        of_app.give_up(Journal(partition, lease=0.0), partition, app)
     while waits(keyspace, pool, app):
         if time.monotonic() > ends:
             return False
@@ -74,15 +80,14 @@ def give_work_up(keyspace: Keyspace, pool: Pool, app: str, seconds: float) -> bo
     return True
 
 
-def delete_app_data(pool: Pool, partition: Partition, app: str, providers: Collection[int]) -> DeletedApp:
+def delete_app_data(pool: Pool, keyspace: Keyspace, app: str, providers: Collection[int]) -> DeletedApp:
     """Deletes everything but the settings, which are gone. A call that ended in the middle is gone on with by the next."""
     found = DeletedApp({}, {})
     for _ in range(2):  # what a worker had in its hands when the first began
-        stream = partition.names.stream_for(app)
-        _add(
-            found.postgres, delete_app.delete(pool, app, stream, lambda ids: members.forget_badges(partition, app, ids))
-        )
-        _add(found.redis, of_app.delete(partition, app, providers))
+        for partition in keyspace.all_of(app):
+            stream, forget_badges = partition.names.stream_for(app), partial(members.forget_badges, partition, app)
+            _add(found.postgres, delete_app.delete(pool, app, stream, forget_badges))
+            _add(found.redis, of_app.delete(partition, app, providers))
     return found
 
 

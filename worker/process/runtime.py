@@ -31,6 +31,7 @@ from worker.reports.history import Sampler
 from worker.reports.notes import Notes
 from worker.reports.watch import Watch
 from worker.state import layout, redis
+from worker.state.breaker import Breakers
 from worker.state.partition import Fleet, Keyspace
 from worker.state.parts import Parts
 from worker.state.provider_tokens import ProviderTokens
@@ -98,6 +99,10 @@ class Runtime:
     def all_of(self, app: str) -> Sequence[PartitionRuntime]:
         """Those of every partition that may hold work of the app, its home first."""
         return [self.partitions[one.index] for one in self.keyspace.all_of(app)]
+
+    def breakers(self, app: str) -> Breakers:
+        """The breakers of the app's providers, in all of its partitions."""
+        return Breakers(self.keyspace.all_of(app))
 
     @once
     def pool(self) -> Pool:

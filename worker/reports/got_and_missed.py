@@ -1,6 +1,7 @@
 """Everything that a user got or missed since a time, also of one device only. Changes nothing."""
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from worker.database.lookups import Reached, Said
 from worker.database.postgres import Connection, Pool
 from worker.database.push_log import Choice, LedgerEntry, bounded, newest
 from worker.reports.delivery_report import State, Tried, Via, delayed_in, device_line, published, state_of
-from worker.reports.looking_up import still_open, waiting
+from worker.reports.looking_up import of_entry, still_open, waiting_in
 from worker.reports.reasons import MEMBERS, MESSAGES, WHOSE
 from worker.reports.words import counted, instant
 from worker.state.journal import Journal
@@ -61,7 +62,6 @@ class History:
 def of_user(
     keyspace: Keyspace,
     pool: Pool,
-    journal: Journal,
     app: str,
     users: Sequence[str],
     since: float,
@@ -80,14 +80,19 @@ def of_user(
         known = lookups.said(db, [(app, one.event) for one in found])
         found = [one._replace(said=known.get((app, one.event))) for one in found]
         entries = {one.said.entry: one.event for one in found if one.said is not None and one.decision == "pushed"}
-        entries = {entry: entries[entry] for entry in still_open(keyspace.of_app(app), [*entries])}
+        of_partitions: defaultdict[int, list[str]] = defaultdict(list)
+        for entry in entries:
+            of_partitions[of_entry(keyspace, app, entry).index].append(entry)
+        partitions = {index: keyspace.partitions[index] for index in of_partitions}
+        still = {entry for index, some in of_partitions.items() for entry in still_open(partitions[index], some)}
+        entries = {entry: event for entry, event in entries.items() if entry in still}
         found = [_of_device(one, device) for one in _with_outcomes(db, app, found, set(entries.values()))]
         ids = {id for one in found for id in one.devices}
         reached: Mapping[int, Reached] = (lookups.providers if secrets else lookups.providers_only)(db, [*ids])
         names = {id: name for id, (_, name, _) in lookups.provider_names(db).items()}
-    held = waiting(keyspace.of_app(app), reached, entries)
+    held = waiting_in(keyspace.all_of(app), reached, entries)
     following = {event: {**held.cooldowns, **held.retries.get(entry, {})} for entry, event in entries.items()}
-    unexpanded, _ = journal.load().get(app, (0, 0))
+    unexpanded = sum(Journal(one, lease=0.0).load().get(app, (0, 0))[0] for one in keyspace.all_of(app))
     return History(app, since, found, more, held.vias, following, names, unexpanded)
 
 

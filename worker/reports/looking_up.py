@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from config.settings import get_settings
 from worker.core import batch as batches
 from worker.core.broadcast import in_ledger
-from worker.core.entry import entries_in
+from worker.core.entry import entries_in, partition_of
 from worker.core.ledger_entry import decides
 from worker.core.purposes import BROADCAST
 from worker.core.way import OTHER, Way, origin_in, way_of
@@ -50,11 +50,11 @@ def look_up(
     What holds notifications back is looked up for some 2,000 devices; with `user` only for theirs. Without `secrets`, for who may
     read none, it is not known by which of its provider's origins a device is reached.
     """
-    partition = keyspace.of_app(app)
     with pool.connection() as db:
         parts = [Part(*row) for row in lookups.parts(db, app, event)]
         row = lookups.recorded(db, app, event)
         recorded = None if row is None else Recorded(*row)
+        partition = keyspace.of_app(app) if recorded is None else of_entry(keyspace, app, recorded.entry)
         letters = [Letter(*one) for one in lookups.letters(db, app, event, _LETTERS, documents=secrets)]
         kept_since, forgets = _kept(partition, db)
         made = report(parts)
@@ -122,6 +122,16 @@ def waiting(partition: Partition, reached: Mapping[int, Reached], entries: Colle
     return Waiting(_vias(partition, reached, ways), _cooldowns(partition, ways), _retries(partition, set(entries)))
 
 
+def waiting_in(partitions: Sequence[Partition], reached: Mapping[int, Reached], entries: Collection[str]) -> Waiting:
+    """The same in several partitions: what holds anything back anywhere."""
+    first, *others = [waiting(one, reached, entries) for one in partitions]
+    for one in others:
+        vias = {**first.vias, **{id: via for id, via in one.vias.items() if via.stopped or id not in first.vias}}
+        retries = {entry: {**some, **one.retries.get(entry, {})} for entry, some in first.retries.items()}
+        first = Waiting(vias, {**first.cooldowns, **one.cooldowns}, retries)
+    return first
+
+
 def _kept(partition: Partition, db: Connection) -> tuple[float, bool]:
     """Since when events are kept (UNIX seconds), and whether any may have been deleted by now."""
     began, now = lookups.kept_since(db), clock(partition.redis)
@@ -137,6 +147,12 @@ def _state(partition: Partition, entry: str) -> tuple[bool, float | None]:
         pipe.zscore(partition.keys.DUE(), f"e:{entry}")
         is_open, scheduled, due = pipe.execute()
     return bool(is_open), float(due) if scheduled and due is not None else None
+
+
+def of_entry(keyspace: Keyspace, app: str, entry: str) -> Partition:
+    """The partition of an app's entry: of a spread app it may be any."""
+    number = partition_of(entry)
+    return keyspace.partitions[number] if keyspace.layout.is_spread(app) else keyspace.of_app(app)
 
 
 def still_open(partition: Partition, entries: Sequence[str]) -> set[str]:

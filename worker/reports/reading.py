@@ -332,13 +332,16 @@ def _providers(
     rows = db.execute(
         "SELECT id, app, name, kind FROM carillon.providers WHERE removed_at IS NULL ORDER BY app, name"
     ).fetchall()
-    of_app = cache(keyspace.of_app)  # an app has several, and there may be thousands
+    all_of = cache(keyspace.all_of)  # an app has several providers, and there may be thousands
     theirs: dict[int, list[int]] = {}
     for id, app, *_ in rows:
-        theirs.setdefault(of_app(app).index, []).append(id)
+        for of in all_of(app):
+            theirs.setdefault(of.index, []).append(id)
     ways: dict[int, list[WayFacts]] = {}
     for partition in keyspace:
-        ways |= _ways(partition, theirs.get(partition.index, ()), waits)
+        for id, some in _ways(partition, theirs.get(partition.index, ()), waits).items():
+            known_ways = {one.origin for one in ways.setdefault(id, [])}
+            ways[id] += [one for one in some if one.origin not in known_ways]
     forms = {form for *_, form in rows}
     words, ending = {form: words_of(form) for form in forms}, {form: may_end(form) for form in forms}
     known = certificates(keyspace.fleet) | dict(ends)

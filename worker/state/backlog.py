@@ -83,7 +83,7 @@ def read(keyspace: Keyspace, taken: Mapping[str, tuple[str, int | None]]) -> Bac
     for one in found:
         if one.messages or one.batches:
             parts[one[:4]].append(one)
-    return Backlog([_sum(some) for some in parts.values()], look.estimated)
+    return Backlog([_sum(some) for some in parts.values()], estimated)
 
 
 class _Group(NamedTuple):

@@ -164,6 +164,48 @@ class Breaker:
             self._redis.zrem(self._keys.FIRST_REFUSALS(way), *map(_named, accepted))
 
 
+class Breakers:
+    """The breakers of an app's partitions, as a person has them: one stop and one resume for all of them."""
+
+    def __init__(self, partitions: Sequence[Partition]) -> None:
+        self.partitions, self._each = partitions, [Breaker(one) for one in partitions]
+
+    def stop(self, way: Way, reason: str, now: float) -> bool:
+        """Stops the way by hand; True if it flowed before in any partition. Repeat it where it did not come to its end."""
+        stopped = [one.stop(way, reason, now, manual=True) for one in self._each]
+        return any(stopped)
+
+    def resume(self, way: Way) -> bool:
+        """Lets the provider flow by hand, as of `Breaker.resume`; True if any of it was stopped."""
+        resumed = [one.resume(way, by_hand=True) for one in self._each]
+        return any(resumed)
+
+    def stopped(self, way: Way) -> Stopped | None:
+        """What a person stopped, else what stopped it first."""
+        return self.stopped_among([way]).get(way)
+
+    def stopped_among(self, ways: Sequence[Way]) -> dict[Way, Stopped]:
+        """As of `Breaker.stopped_among`; of a way that several partitions stopped as `stopped` has it."""
+        found: dict[Way, Stopped] = {}
+        for one in self._each:
+            for way, stopped in one.stopped_among(ways).items():
+                found[way] = min(found.get(way, stopped), stopped, key=_weight)
+        return found
+
+    def look_again(self, way: Way) -> None:
+        """Allows a probe of a way that is stopped, in each partition."""
+        for one in self._each:
+            one.look_again(way, way)
+
+    def probes(self, way: Way) -> int:
+        """How many probes were sent since it stopped."""
+        return sum(one.probes(way) for one in self._each)
+
+
+def _weight(stopped: Stopped) -> tuple[bool, float]:
+    return not stopped.manual, stopped.since
+
+
 def _named(one: Registration) -> str:
     return f"{one[0]}/{one[1]}"
 

@@ -45,10 +45,15 @@ REMAINS: Final[Mapping[Family, str]] = {
 }
 
 
-def forget(partition: Partition, app: str, user: str, *, dry: bool = False) -> dict[str, int]:
-    """How many keys, members and fields there were, by the families that `keys.py` has. A dry run only counts them."""
+def forget(partition: Partition, app: str, user: str, *, dry: bool = False, producers: bool = True) -> dict[str, int]:
+    """How many keys, members and fields there were, by the families that `keys.py` has. A dry run only counts them.
+
+    `producers`: the keys of producers as well, which are of no partition.
+    """
     found: dict[str, int] = {}
     for family, calls in _calls(partition, app, user):
+        if family.scope == "producers" and not producers:
+            continue
         redis = partition.any_slot if family.scope == "producers" else partition.redis
         # A key may be of another type: a producer wrote it.
         with redis.pipeline(transaction=False) as pipe:

@@ -298,7 +298,7 @@ def test_why_says_until_when_somebody_is_delayed_and_what_became_of_them(pipelin
     _, made = look_up(*asked, "demo", "e1")
     words = f"delayed until {instant(pipeline.now + DELAY)}, was active"
     assert {user: of.words for user, of in made.delayed.items()} == {"han": words, "luke": words}
-    [one] = of_user(*asked, pipeline.journal, "demo", ["han"], 0).happened
+    [one] = of_user(*asked, "demo", ["han"], 0).happened
     assert (one.decision, reason_of(one)) == ("delayed", words)
     _reads(pipeline)
     pipeline.later(DELAY)
@@ -306,7 +306,7 @@ def test_why_says_until_when_somebody_is_delayed_and_what_became_of_them(pipelin
     write_up(pipeline.journal, pipeline.ledger)
     _, made = look_up(*asked, "demo", "e1")
     assert (made.delayed, made.skipped["han"], list(made.pushed)) == ({}, "read", ["luke"])
-    [one] = of_user(*asked, pipeline.journal, "demo", ["han"], 0).happened
+    [one] = of_user(*asked, "demo", ["han"], 0).happened
     assert (one.decision, one.reason) == ("skipped", "read")
     said = {(line.user, line.outcome, line.reason) for line in read(pipeline.pool, Filter(0, decisions=True)).lines}
     assert {("han", "skipped", "read"), ("luke", "pushed", ""), ("luke", "accepted", "")} <= said

@@ -283,7 +283,7 @@ def test_why_says_who_was_reminded_and_who_was_not(pipeline):
     write_up(pipeline.journal, pipeline.ledger)
     said = {}
     for user in ("han", "luke"):
-        found = of_user(pipeline.keyspace, pipeline.pool, pipeline.journal, "demo", [user], 0).happened
+        found = of_user(pipeline.keyspace, pipeline.pool, "demo", [user], 0).happened
         said[user] = {one.event.partition(":")[0]: reason_of(one) for one in found}
     assert said["han"] == {"e1": "gets a push", "reminder": "gets a push"}
     assert said["luke"] == {"e1": "gets a push", "reminder": "no push: had read it (read)"}

@@ -451,7 +451,7 @@ def whole_histories(world: World) -> None:
     """What users are shown is what the events say of them."""
     pipeline = world.pipeline
     for user in USERS[::8]:
-        history = of_user(pipeline.keyspace, pipeline.pool, pipeline.journal, "demo", [user], 0.0)
+        history = of_user(pipeline.keyspace, pipeline.pool, "demo", [user], 0.0)
         decided = {one.event for one in history.happened}
         named = {id for id, must in world.events.items() if any(line[1] == user for line in must.lines)}
         assert history.more or named <= decided

@@ -61,7 +61,7 @@ def people_look(pipeline: Pipeline) -> None:
     """What commands, the dashboard and Prometheus ask."""
     pool, since = pipeline.pool, time.time() - 3_600
     look_up(pipeline.keyspace, pool, "demo", "e1")
-    of_user(pipeline.keyspace, pool, pipeline.journal, "demo", ["han"], since)
+    of_user(pipeline.keyspace, pool, "demo", ["han"], since)
     push_log.read(pool, push_log.Filter(since, app="demo"))
     push_log.read(pool, push_log.Filter(since, user="u5", app="demo"))
     audit.newest(pool, audit.Which(), 50)

@@ -195,15 +195,15 @@ def test_a_deleted_app_is_found_nowhere_and_another_one_is_as_before(
     assert len(before[1]) > 50
     with db.transaction():
         assert rows.delete_settings(db, APP) == [4711]
-    partition = Keyspace(redis).of_app(APP)
-    found = delete_app_data(pool, partition, APP, [4711])
+    keyspace = Keyspace(redis)
+    found = delete_app_data(pool, keyspace, APP, [4711])
     assert tables_with(db, APP) == set(rows.REMAINS)
     assert keys_with(redis, APP, 4711) == set()
     assert (tables_with(db, OTHER), keys_with(redis, OTHER, 4712)) == before
     assert found.postgres == dict.fromkeys(
         (*rows.OF_APP, "devices", "device_use", "device_history", "ledger", "cursors", "outbox"), 1
     ) | {"tallies": 2}
-    assert delete_app_data(pool, partition, APP, [4711]) == ({}, {})
+    assert delete_app_data(pool, keyspace, APP, [4711]) == ({}, {})
     assert not rows.is_there(db, APP)
 
 
@@ -226,7 +226,7 @@ def test_a_call_that_ends_in_the_middle_is_gone_on_with(
     with closing(rows._steps(pool, APP, f"carillon:events:{APP}", len)) as steps:
         next(table for table, _ in steps if table == "members")
     assert rows.is_there(db, APP) and rows.providers_before(db, APP) == {4711}
-    found = delete_app_data(pool, Keyspace(redis).of_app(APP), APP, rows.providers_before(db, APP))
+    found = delete_app_data(pool, Keyspace(redis), APP, rows.providers_before(db, APP))
     assert found.postgres["members"] == 31 - 7
     assert tables_with(db, APP) == set(rows.REMAINS) and keys_with(redis, APP, 4711) == set()
 
@@ -267,7 +267,7 @@ def test_an_app_that_takes_events_is_in_use_and_its_work_is_given_up(postgres_ur
         assert give_work_up(pipeline.keyspace, pipeline.pool, "demo", 0.0)
         while pipeline.ledger.flush(pipeline.journal):
             pass
-        delete_app_data(pipeline.pool, pipeline.partition, "demo", gone)
+        delete_app_data(pipeline.pool, pipeline.keyspace, "demo", gone)
         with pipeline.pool.connection() as db:
             assert tables_with(db, "demo") <= set(rows.REMAINS)
             assert in_use(pipeline.keyspace, pipeline.pool, "demo") is None

@@ -63,7 +63,7 @@ def test_a_user_is_forgotten_in_a_partition(
     users.plant(db, Tagged(redis, partition.prefix), users.USER, 1)  # type: ignore[arg-type]
     users.plant(db, Tagged(redis, partition.prefix), users.OTHER, 2)  # type: ignore[arg-type]
     other = names_with(redis, users.OTHER)
-    found = forget_user(pool, partition, "chat", users.USER)
+    found = forget_user(pool, keyspace, "chat", users.USER)
     left = {
         keys.PREFIX + name.removeprefix(partition.prefix).removeprefix(keys.PREFIX)
         for name in names_with(redis, users.USER)
@@ -80,8 +80,33 @@ def test_an_app_is_deleted_in_a_partition(db: psycopg.Connection, pool: Pool, re
     assert len(names_with(redis, apps.APP)) > 40
     with db.transaction():
         rows.delete_settings(db, apps.APP)
-    delete_app_data(pool, partition, apps.APP, [4711])
+    delete_app_data(pool, keyspace, apps.APP, [4711])
     # What was planted there is the name of a stream without a tag.
     assert redis.hgetall(partition.keys.MOVED()) == {f"carillon:events:{apps.APP}".encode(): b"1"}
+    redis.delete(partition.keys.MOVED(), partition.keys.TRIMMED(), partition.keys.OPENED())
+    assert names_with(redis, apps.APP) == names_with(redis, "4711") == set()
+
+
+@pytest.mark.parametrize("away", [1, 2, 3])
+def test_of_a_spread_app_it_is_forgotten_in_every_partition(
+    db: psycopg.Connection, pool: Pool, redis: Redis, away: int
+) -> None:
+    keyspace = Keyspace(redis, lambda _: Layout(2, tags(4), spread=frozenset({"chat", apps.APP})))
+    db.execute("INSERT INTO carillon.apps (name, only_to) VALUES ('chat', '{}')")
+    partition = keyspace.all_of("chat")[away]
+    users.plant(db, Tagged(redis, partition.prefix), users.USER, 1)  # type: ignore[arg-type]
+    found = forget_user(pool, keyspace, "chat", users.USER)
+    left = {
+        keys.PREFIX + name.removeprefix(partition.prefix).removeprefix(keys.PREFIX)
+        for name in names_with(redis, users.USER)
+    }
+    assert all(any(of.parts(name) is not None for of in of_user.REMAINS) for name in left), left
+    assert found.redis["online"] == 1 and found.waiting == 2
+    redis.flushall()
+    partition = keyspace.all_of(apps.APP)[away]
+    apps.plant(db, Tagged(redis, partition.prefix), apps.APP, 4711)
+    with db.transaction():
+        rows.delete_settings(db, apps.APP)
+    delete_app_data(pool, keyspace, apps.APP, [4711])
     redis.delete(partition.keys.MOVED(), partition.keys.TRIMMED(), partition.keys.OPENED())
     assert names_with(redis, apps.APP) == names_with(redis, "4711") == set()

@@ -17,7 +17,7 @@ from worker.database.postgres import Pool
 from worker.pipeline.forgetting import forget_user
 from worker.state import forget_user as members
 from worker.state import keys
-from worker.state.partition import untagged
+from worker.state.partition import Keyspace
 from worker.state.redis import Redis
 
 APP, USER, OTHER = "chat", "han-4711", "leia-4712"
@@ -330,16 +330,16 @@ def test_a_forgotten_user_is_found_nowhere_and_everybody_else_is_as_before(
     plant(db, redis, OTHER, 2)
     assert tables_with(db, USER) == set(ROWS) - {"device_use"}
     before = tables_with(db, OTHER), keys_with(redis, OTHER)
-    counted = forget_user(pool, untagged(redis), APP, USER, dry=True)
+    counted = forget_user(pool, Keyspace(redis), APP, USER, dry=True)
     assert tables_with(db, USER) == set(ROWS) - {"device_use"}, "a dry run changes nothing"
-    found = forget_user(pool, untagged(redis), APP, USER)
+    found = forget_user(pool, Keyspace(redis), APP, USER)
     assert found == counted
     assert tables_with(db, USER) == set()
     assert keys_with(redis, USER) <= set(members.REMAINS)
     assert (tables_with(db, OTHER), keys_with(redis, OTHER)) == before
     assert found.postgres["devices"] == 2 and found.postgres["memberships"] == 2 and found.postgres["mutes"] == 4
     assert found.waiting == 2
-    again = forget_user(pool, untagged(redis), APP, USER)
+    again = forget_user(pool, Keyspace(redis), APP, USER)
     assert (again.postgres, again.redis) == ({}, {})
 
 
@@ -347,7 +347,7 @@ def test_nothing_of_another_app_is_touched(db: psycopg.Connection, pool: Pool, r
     plant(db, redis, USER, 1)
     before = tables_with(db, USER), keys_with(redis, USER)
     # Of a letter without an app, and of a device that is gone, nobody knows whose they were.
-    found = forget_user(pool, untagged(redis), "game", USER)
+    found = forget_user(pool, Keyspace(redis), "game", USER)
     assert (found.postgres, found.redis, found.waiting) == ({"history of devices": 1, "dead letters": 1}, {}, 0)
     assert (tables_with(db, USER), keys_with(redis, USER)) == before
 
@@ -359,13 +359,13 @@ def test_the_numbers_of_the_devices_go_with_them(db: psycopg.Connection, pool: P
     ).fetchall()
     for key in (keys.BADGE(APP), keys.CLEARED(APP)):
         redis.hset(key, mapping={str(id): 3, str(other): 4})
-    forget_user(pool, untagged(redis), APP, USER)
+    forget_user(pool, Keyspace(redis), APP, USER)
     assert redis.hgetall(keys.BADGE(APP)) == redis.hgetall(keys.CLEARED(APP)) == {str(other).encode(): b"4"}
 
 
 def test_numbers_stay_right_where_the_id_stood(db: psycopg.Connection, pool: Pool, redis: Redis) -> None:
     plant(db, redis, USER, 1)
-    forget_user(pool, untagged(redis), APP, USER)
+    forget_user(pool, Keyspace(redis), APP, USER)
     [(kept,)] = db.execute("SELECT account FROM carillon.ledger WHERE event_id = 'a1'").fetchall()
     assert kept["pushed"] == [FORGOTTEN, "chewie"] and kept["skipped"] == {"muted": [FORGOTTEN]} and kept["by"] == {}
     [(people,)] = db.execute("SELECT people FROM carillon.threads").fetchall()
@@ -386,9 +386,9 @@ def test_a_walk_that_ends_in_the_middle_is_gone_on_with(
 
     monkeypatch.setattr(rows, "without", fails)
     with pytest.raises(ZeroDivisionError):
-        forget_user(pool, untagged(redis), APP, USER)
+        forget_user(pool, Keyspace(redis), APP, USER)
     monkeypatch.undo()
-    forget_user(pool, untagged(redis), APP, USER)
+    forget_user(pool, Keyspace(redis), APP, USER)
     assert tables_with(db, USER) == set()
 
 
@@ -401,7 +401,7 @@ def test_a_large_table_is_walked_in_steps(
         (USER,),
     )
     monkeypatch.setattr(rows, "_PAGES", 10)
-    assert forget_user(pool, untagged(redis), APP, USER).postgres == {"memberships": 50}
+    assert forget_user(pool, Keyspace(redis), APP, USER).postgres == {"memberships": 50}
     assert db.execute("SELECT count(*) FROM carillon.members").fetchone() == (4950,)
 
 
@@ -439,8 +439,8 @@ def test_ids_of_any_form_leave_the_audit_log_and_every_table(
     db: psycopg.Connection, pool: Pool, redis: Redis, user: str
 ) -> None:
     plant(db, redis, user, 1)
-    forget_user(pool, untagged(redis), APP, user)
+    forget_user(pool, Keyspace(redis), APP, user)
     [(target, detail, note)] = db.execute("SELECT target, detail, note FROM carillon.audit").fetchall()
     assert (target, detail, note) == (FORGOTTEN, {"users": [FORGOTTEN, "chewie"]}, f"for {FORGOTTEN}.")
-    assert forget_user(pool, untagged(redis), APP, user).postgres == {}
+    assert forget_user(pool, Keyspace(redis), APP, user).postgres == {}
     assert db.execute("SELECT count(*) FROM carillon.ledger").fetchone() == (2,)

@@ -86,7 +86,7 @@ def _state(stopped: Stopped | None) -> str:
 
 def _ask_pause(ask: Ask) -> Confirmation:
     one = _named(ask)
-    stopped = ask.stores.of_app(one.app).breaker.stopped(one.id)
+    stopped = ask.stores.breakers(one.app).stopped(one.id)
     consequence = (
         f"{_state(stopped)} Nothing is sent through {one.name} of app {one.app} until somebody resumes it."
         f" {_held_back(ask, [one])}"
@@ -105,13 +105,13 @@ def _pause(ask: Ask, note: str) -> str:
     stores = ask.stores.acting
     with by_hand(stores, by(ask)) as hand:
         hand.record("provider paused", app=one.app, provider=one.name, note=note)
-        stores.of_app(one.app).breaker.stop(one.id, f"{note} ({ask.user.name})", time.time(), manual=True)
+        stores.breakers(one.app).stop(one.id, f"{note} ({ask.user.name})", time.time())
     return f"{one.name} of app {one.app} is paused"
 
 
 def _ask_resume(ask: Ask) -> Confirmation:
     one = _named(ask)
-    stopped = ask.stores.of_app(one.app).breaker.stopped(one.id)
+    stopped = ask.stores.breakers(one.app).stopped(one.id)
     consequence = (
         f"{_state(stopped)} It flows again with all of its origins, and what waits for it is sent, the oldest first."
         " If what stopped it lasts, its answers stop it again."
@@ -130,17 +130,16 @@ def _resume(ask: Ask, note: str) -> str:
     stores = ask.stores.acting
     with by_hand(stores, by(ask)) as hand:
         hand.record("provider resumed", app=one.app, provider=one.name, note=note)
-        if not stores.of_app(one.app).breaker.resume(one.id, by_hand=True):
+        if not stores.breakers(one.app).resume(one.id):
             raise Changed(f"It flows already.{last(ask, one.app, one.name)}")
     return f"{one.name} of app {one.app} flows again"
 
 
 def _stopped_ways(ask: Ask, one: _One) -> list[Way]:
     """The ways of a provider that a probe may close: not those that a person paused."""
-    ways = Origins(ask.stores.keyspace.of_app(one.app)).ways([one.id])[one.id]
-    return [
-        way for way, stopped in ask.stores.of_app(one.app).breaker.stopped_among(ways).items() if not stopped.manual
-    ]
+    breakers = ask.stores.breakers(one.app)
+    ways = {way: None for of in breakers.partitions for way in Origins(of).ways([one.id])[one.id]}
+    return [way for way, stopped in breakers.stopped_among([*ways]).items() if not stopped.manual]
 
 
 def _ask_probe(ask: Ask) -> Confirmation:
@@ -169,15 +168,15 @@ def _probe(ask: Ask, note: str) -> str:
     with by_hand(stores, by(ask)) as hand:
         hand.record("provider probed", app=one.app, provider=one.name, note=note)
         for way in ways:
-            stores.of_app(one.app).breaker.look_again(way, way)
+            stores.breakers(one.app).look_again(way)
     return f"{one.name} of app {one.app} is probed with the next notification that waits for it"
 
 
 def _paused(ask: Ask, found: Sequence[_One]) -> dict[Way, Stopped]:
     """Those of the providers that somebody paused."""
     stops: dict[Way, Stopped] = {}
-    for of in ask.stores.partitions:
-        stops |= of.breaker.stopped_among([one.id for one in found if of.partition.owns(one.app)])
+    for of in ask.stores.partitions:  # who stops by hand stops in the home too
+        stops |= of.breaker.stopped_among([one.id for one in found if of.partition.is_home(one.app)])
     return {id: stopped for id, stopped in stops.items() if stopped.manual}
 
 
@@ -218,9 +217,7 @@ def _pause_all(ask: Ask, note: str) -> str:
     found = _flowing(ask, app)
     _for_all(ask, note, "everything paused", app, found)
     for one in found:
-        ask.stores.acting.of_app(one.app).breaker.stop(
-            one.id, f"{note} ({ask.user.name}) {_TOGETHER}", time.time(), manual=True
-        )
+        ask.stores.acting.breakers(one.app).stop(one.id, f"{note} ({ask.user.name}) {_TOGETHER}", time.time())
     return f"Paused {_of(app)}: {counted(len(found), 'provider')}"
 
 
@@ -239,7 +236,7 @@ def _resume_all(ask: Ask, note: str) -> str:
     found = _together(ask, app)
     _for_all(ask, note, "everything resumed", app, found)
     for one in found:
-        ask.stores.acting.of_app(one.app).breaker.resume(one.id, by_hand=True)
+        ask.stores.acting.breakers(one.app).resume(one.id)
     return f"Resumed {_of(app)}: {counted(len(found), 'provider')}"
 
 

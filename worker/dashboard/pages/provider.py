@@ -13,7 +13,6 @@ from worker.database import audit, device_counts, incidents
 from worker.providers.kinds import kind_of
 from worker.reports import history, watch
 from worker.reports.conditions import Condition
-from worker.state.breaker import Breaker
 
 _DAYS: Final = 30
 _DAY: Final = 86_400
@@ -109,16 +108,15 @@ def _ends(ask: Ask, provider: int) -> float | None:
 
 
 def _breaker(ask: Ask, way: Way) -> Mapping[str, Any]:
-    partition = ask.stores.keyspace.of_app(ask.path["app"])
-    breaker = Breaker(partition)
+    breaker = ask.stores.breakers(ask.path["app"])
     stopped = breaker.stopped(way)
     if stopped is None:
         return {"stopped": None}
-    left = partition.redis.pttl(partition.keys.PROBE(way))
+    left = min((int(of.redis.pttl(of.keys.PROBE(way))) for of in breaker.partitions), default=0)
     return {
         "stopped": stopped,
         "probes": breaker.probes(way),
-        "next": None if stopped.manual else max(0, int(left)) / 1000,
+        "next": None if stopped.manual else max(0, left) / 1000,
     }
 
 

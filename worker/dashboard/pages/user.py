@@ -44,7 +44,7 @@ def got(ask: Ask) -> Values:
     here = {"app": app, "who": user, "range": span}
     try:
         history = got_and_missed.of_user(
-            *(ask.stores.keyspace, ask.stores.pool, ask.stores.of_app(app).journal, app, [user], ask.now - TIMES[span]),
+            *(ask.stores.keyspace, ask.stores.pool, app, [user], ask.now - TIMES[span]),
             secrets=False,
         )
     except TooMuchError:
