@@ -131,6 +131,16 @@ def wait_until(condition: Callable[[], Any], what: str) -> None:
 DOWN: int = 1000
 
 
+#: Milliseconds between what a Sentinel does again and again: else a test waits for the next look at a replica, each 10 s.
+_PERIODS = {
+    "info-period": 500,
+    "ping-period": 200,
+    "publish-period": 200,
+    "ask-period": 200,
+    "min-link-reconnect-period": 1000,
+}
+
+
 class Watched:
     """A primary with replicas, and three Sentinels that know it as `bell`. `down`: as of `DOWN`."""
 
@@ -184,7 +194,8 @@ def _pairs(answer: Any) -> dict[Any, Any]:
 
 def _begun(home: Path, stack: ExitStack, *options: str) -> Valkey:
     home.mkdir(parents=True)
-    server = Valkey(home, *options)
+    # A primary else waits 5 s for further replicas before it gives the first what it has.
+    server = Valkey(home, *options, "--repl-diskless-sync-delay", "0")
     server.start()
     stack.callback(server.stop)
     return server
@@ -200,6 +211,7 @@ def _begun_sentinel(home: Path, stack: ExitStack, port: int, down: int) -> Valke
     server = Sentinel(home)
     (home / "sentinel.conf").write_text("\n".join([f"port {server.port}", "bind 127.0.0.1", f"dir {home}", *lines, ""]))
     server.start()
+    server.ask("SENTINEL", "DEBUG", *(word for period in _PERIODS.items() for word in period))
     stack.callback(server.stop)
     return server
 
