@@ -167,7 +167,7 @@ def test_a_dry_run_that_fcm_refuses_fails(at_simulator, registry):  # noqa: F811
 
 
 def test_doctor_proves_the_account_without_a_device(at_simulator, simulator):
-    done = at_simulator.run("doctor")
+    done = at_simulator.run("doctor", "--no-workers")
     assert f"accepts its service account for project {PROJECT}" in " ".join(done.stdout.split())
     assert not simulator.accepted
 

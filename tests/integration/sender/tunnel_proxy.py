@@ -14,6 +14,7 @@ class TunnelProxy:
         self.heads: list[str] = []
         self._port, self._says = port, says
         self._threads: list[threading.Thread] = []
+        self._clients: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://me:open%20sesame@127.0.0.1:{self._server.getsockname()[1]}"
         self._start(self._serve)
@@ -24,6 +25,10 @@ class TunnelProxy:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
+        # Clients keep their connections for what comes next.
+        for client in list(self._clients):
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
         for thread in list(self._threads):
             thread.join(10.0)
 
@@ -35,6 +40,7 @@ class TunnelProxy:
         with suppress(OSError):
             while True:
                 client, _ = self._server.accept()
+                self._clients.append(client)
                 self._start(lambda client=client: self._open(client))  # type: ignore[misc]
 
     def _open(self, client: socket.socket) -> None:
