@@ -287,6 +287,11 @@ class Dashboard:
             return self._is_away("Postgres")
         if isinstance(fault, redis.Unavailable):
             return self._is_away("Redis")
+        if isinstance(fault, redis.Forbidden):
+            return (
+                "The dashboard's user of Redis may not read this: it has the rules of an earlier release, which knew no"
+                " partitions. docs/security.md has those of today."
+            )
         if isinstance(fault, postgres.Forbidden):
             return (
                 "The dashboard's role of Postgres may not do this. It gets its rights from carillon migrate; what changes rows"

@@ -8,6 +8,7 @@ import redis
 
 from config.seldom import Seldom
 from worker.core.errors import UnfitError
+from worker.reports.faults import sentence
 from worker.state.partition import Keyspace
 from worker.state.redis import connect
 
@@ -37,4 +38,4 @@ class Pulse:
             fleet.redis.set(fleet.keys.BEAT(), 1, ex=PULSE_SECONDS)
             self._last = self.ticked_at
         except (redis.RedisError, UnfitError) as fault:
-            seldom.warning("pulse not written", extra={"fault": type(fault).__name__})
+            seldom.warning("pulse not written: %s", sentence(fault) if isinstance(fault, redis.RedisError) else fault)

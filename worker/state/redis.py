@@ -27,6 +27,8 @@ Error = redis.RedisError
 Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
 #: What stands for "Redis is away or full; the same call may work later".
 Unavailable = (*Away, redis.OutOfMemoryError)
+#: The user lacks a right.
+Forbidden = redis.exceptions.NoPermissionError
 
 
 def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | None = None) -> Redis:
