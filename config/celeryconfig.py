@@ -4,7 +4,6 @@ from typing import Any, Final
 
 from config.broker import broker, is_amqp
 from config.settings import Settings
-from producers.urls import parse
 
 URGENT: Final = "carillon.urgent"
 BULK: Final = "carillon.bulk"
@@ -33,8 +32,11 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
     """
     url = settings.broker_url or redis_url
     named = broker(url, settings.broker_queues)
-    if settings.redis_credentials and url == settings.redis_url and parse(url).kind == "single":
-        named["broker_url"] += f"{'&' if '?' in named['broker_url'] else '?'}credential_provider={_CREDENTIALS}"
+    if asks_for_password(settings, url):
+        named["broker_url"] = ";".join(
+            f"{one}{'&' if '?' in one else '?'}credential_provider={_CREDENTIALS}"
+            for one in named["broker_url"].split(";")
+        )
     if not is_amqp(url):
         named["broker_transport_options"] = _transport(settings) | named.get("broker_transport_options", {})
     return {
@@ -74,6 +76,14 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
         "beat_scheduler": "celery.beat:Scheduler",
         "beat_max_loop_interval": TICK_SECONDS,
     }
+
+
+def asks_for_password(settings: Settings, url: str) -> bool:
+    """Whether a function gives user and password for this URL of the broker."""
+    if is_amqp(url):
+        return False
+    of_broker = settings.broker_credentials if url == settings.broker_url else ""
+    return bool(of_broker or (settings.redis_credentials and url == settings.redis_url))
 
 
 def _transport(settings: Settings) -> dict[str, Any]:

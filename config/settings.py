@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from config import credentials
-from config.broker import QueueType, fault_of_broker
+from config.broker import QueueType, fault_of_broker, is_amqp
 from producers.urls import fault_of_postgres, fault_of_redis
 
 PREFIX: Final = "CARILLON_"
@@ -121,6 +121,8 @@ class Settings(BaseModel):
     postgres_credentials: Annotated[str, AfterValidator(_function)] = ""
     #: Celery's broker: a Redis, a Valkey or RabbitMQ (amqp://user:password@host:5672/vhost). None: the Redis of `redis_url`.
     broker_url: BrokerUrl | None = Field(default=None, repr=False)
+    #: As `redis_credentials`, for a Redis, or Sentinels, of `broker_url`.
+    broker_credentials: Annotated[str, AfterValidator(_function)] = ""
     #: What RabbitMQ's queues are. Queues of the other kind have to be deleted first.
     broker_queues: QueueType = "quorum"
     #: Partitions of Redis that apps are spread over: only an empty Redis gets another number. None: those that there are, or one.
@@ -294,10 +296,22 @@ def _from_files(given: dict[str, str]) -> Iterator[str]:
 def get_settings() -> Settings:
     """This process's settings, read from its environment once. Its connections ask for credentials from then on."""
     settings = load(os.environ)
-    for field, url in (("redis_credentials", settings.redis_url), ("postgres_credentials", settings.postgres_url)):
+    asked = (
+        ("redis_credentials", settings.redis_url),
+        ("postgres_credentials", settings.postgres_url),
+        ("broker_credentials", settings.broker_url),
+    )
+    for field, url in asked:
         path: str = getattr(settings, field)
         if path and url is None:
-            raise SettingsError(f"{variable(field)}: an embedded engine has no changing password: give its URL too")
+            why = (
+                "there is no broker of its own"
+                if field == "broker_credentials"
+                else "an embedded engine has no changing password"
+            )
+            raise SettingsError(f"{variable(field)}: {why}: give its URL too")
+        if path and url is not None and is_amqp(url):
+            raise SettingsError(f"{variable(field)}: RabbitMQ needs a fixed password, in its URL")
         if path and url is not None:
             try:
                 credentials.use(url, path)

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from producers import Publisher
+from producers import Publisher, PublishError
 from producers.topology import slot_of
-from tests.processes import wait_until
+from tests.processes import PATIENCE, wait_until
+from tests.system.environments.secure import USER, Secure
 from tests.system.fleet import Fleet
 from tests.system.pipeline.test_workers import new_message, populate
 from tests.valkey import Cluster, Valkey, Watched
+from worker.simulator.certificates import make_identity
 from worker.state import layout
 from worker.state.redis import connect
 
@@ -34,10 +36,12 @@ def _event(payload: Any) -> Any:
     return msgspec.json.decode(payload)["carillon"]["event"]
 
 
-def goes_on(fleet: Fleet, url: str, fail: Callable[[], None]) -> None:
+def goes_on(
+    fleet: Fleet, url: str, fail: Callable[[], None], credentials: Callable[[], tuple[str, str]] | None = None
+) -> None:
     """Messages before, while and after a primary is killed are all delivered; doubled are those in flight at most."""
     names = [f"e{n}" for n in range(3 * MESSAGES)]
-    with Publisher(url, timeout=60) as publisher:
+    with Publisher(url, timeout=60, credentials=credentials) as publisher:
         fleet.start("worker", "--concurrency", "4")
         fleet.start("worker", "--concurrency", "4")
         populate(fleet, "general", USERS)
@@ -61,6 +65,38 @@ def test_a_primary_behind_sentinels_is_killed_under_whole_workers(
         watched = Watched(tmp_path_factory.mktemp("watched"), stack)
         fleet = stack.enter_context(Fleet(postgres_url, watched.url, tmp_path))
         goes_on(fleet, watched.url, lambda: watched.primary().kill())
+
+
+def test_sentinels_over_tls_with_a_password_that_changes_under_whole_workers(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """The servers' password changes under way, then the primary is killed. Celery's broker is the same, and asks as well."""
+    identity = make_identity(tmp_path, ["127.0.0.1", "localhost"])
+    secret = tmp_path / "secret"
+    secret.write_text("first")
+    (tmp_path / "my_cloud.py").write_text(
+        f"def password():\n    with open({str(secret)!r}) as file:\n        return {USER!r}, file.read()\n"
+    )
+    asks = {"PYTHONPATH": str(tmp_path), "CARILLON_REDIS_CREDENTIALS": "my_cloud:password"}
+    with ExitStack() as stack:
+        secure = Secure(tmp_path_factory.mktemp("secure"), stack, identity, "first")
+        fleet = stack.enter_context(Fleet(postgres_url, secure.url_as("first"), tmp_path, **asks))
+        fleet.environment["CARILLON_REDIS_URL"] = secure.url
+
+        def fail() -> None:
+            secret.write_text("second")
+            for server in secure.servers.values():
+                secure.rotate(server, "second")
+            said = fleet.start("health", "--lane", "urgent", "--timeout", "30")
+            assert said.wait(PATIENCE) == 0, "a canary goes through the broker"
+            secure.primary().kill()
+
+        goes_on(fleet, secure.url, fail, credentials=lambda: (USER, secret.read_text()))
+        with (
+            Publisher(secure.url_as("second").replace("s%26cret", "wrong"), timeout=1) as stranger,
+            pytest.raises(PublishError),
+        ):
+            stranger.publish(new_message("never"))
 
 
 @pytest.mark.parametrize("partitions", ["1", "4"])

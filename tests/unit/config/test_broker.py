@@ -4,7 +4,7 @@ import pytest
 
 from config.broker import broker, fault_of_broker
 from config.celeryconfig import celery_config
-from config.settings import Settings, SettingsError, load
+from config.settings import Settings, SettingsError, get_settings, load
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,47 @@ def test_sentinels_are_asked_with_their_own_password() -> None:
     asked = options["sentinel_kwargs"]
     assert (asked["password"], asked["ssl"], asked["ssl_ca_certs"]) == ("s", True, "/ca.pem")
     assert conf["broker_use_ssl"] == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
+
+
+@pytest.mark.parametrize(
+    ("given", "asks"),
+    [
+        pytest.param({"redis_url": "redis://h", "redis_credentials": "m:f"}, True, id="the journal's Redis"),
+        pytest.param(
+            {"redis_url": "rediss+sentinel://a:1,b:2/0?service=n", "redis_credentials": "m:f"}, True, id="Sentinels"
+        ),
+        pytest.param(
+            {"redis_url": "redis://h", "broker_url": "redis://b", "redis_credentials": "m:f"}, False, id="not of it"
+        ),
+        pytest.param(
+            {"redis_url": "redis://h", "broker_url": "redis://b", "broker_credentials": "m:f"}, True, id="its own"
+        ),
+        pytest.param(
+            {"redis_url": "redis://h", "broker_url": "redis+sentinel://a:1/0?service=n", "broker_credentials": "m:f"},
+            True,
+            id="Sentinels of its own",
+        ),
+        pytest.param(
+            {"redis_url": "redis://h", "broker_url": "amqp://h", "redis_credentials": "m:f"}, False, id="AMQP"
+        ),
+    ],
+)
+def test_celery_asks_a_function_for_the_password_of_its_broker(given: dict[str, str], asks: bool) -> None:
+    conf = celery_config(Settings(**given), given["redis_url"])  # type: ignore[arg-type]
+    urls = conf["broker_url"].split(";")
+    assert [
+        one.endswith("?credential_provider=worker.process.broker_credentials.BrokerCredentials") for one in urls
+    ] == [asks] * len(urls)
+
+
+def test_a_function_for_rabbitmq_or_for_no_broker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARILLON_BROKER_CREDENTIALS", "os:getcwd")
+    get_settings.cache_clear()
+    try:
+        with pytest.raises(SettingsError, match="there is no broker of its own: give its URL too"):
+            get_settings()
+        monkeypatch.setenv("CARILLON_BROKER_URL", "amqp://guest@rabbit/")
+        with pytest.raises(SettingsError, match="RabbitMQ needs a fixed password"):
+            get_settings()
+    finally:
+        get_settings.cache_clear()
