@@ -266,6 +266,25 @@ class Cluster:
         wait_until(follows, "no replica follows it")
         return found[0]
 
+    def move_keys(self, slot: int, meanwhile: Callable[[], None]) -> None:
+        """Moves the slot to another primary key by key. Half of the keys are there when `meanwhile` is called."""
+        source = self.owner(slot)
+        target = next(node for node in primaries_of(self.nodes) if node is not source)
+        from_id, to_id = source.ask("CLUSTER", "MYID"), target.ask("CLUSTER", "MYID")
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", from_id)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", to_id)
+        there = source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000)
+        for n, key in enumerate(there):
+            if n == (len(there) + 1) // 2:
+                meanwhile()
+            source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5_000)
+        while left := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000):
+            for key in left:
+                source.ask("MIGRATE", "127.0.0.1", target.port, key, 0, 5_000)
+        for node in (target, source, *(one for one in primaries_of(self.nodes) if one not in (source, target))):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", to_id)
+        wait_until(lambda: self.owner(slot) is target, "the slot does not get there")
+
     def rest(self) -> None:
         """Waits until all nodes answer, agree, and every replica follows."""
         wait_until(self.at_rest, "the cluster does not come to rest")

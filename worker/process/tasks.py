@@ -74,7 +74,7 @@ def _when_engines_answer(task: Callable[_P, Result]) -> Callable[_P, Result]:
         try:
             return task(*args, **kwargs)
         except (postgres.Unavailable, *redis.Unavailable) as fault:
-            seldom.warning("put off, an engine is away", extra={"task": task.__name__, "fault": type(fault).__name__})
+            seldom.warning("put off, an engine is away", extra={"task": task.__name__, "fault": sentence(fault)})
             return {"put_off": 1}
         except postgres.Unready as fault:
             seldom.error("put off: %s", sentence(fault), extra={"task": task.__name__})

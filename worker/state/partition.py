@@ -3,9 +3,9 @@
 A store of one app's state takes its `Partition`. What all processes share is in the `Fleet`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 from producers.partitions import UNTAGGED, Layout
@@ -115,7 +115,11 @@ class Keyspace:
         """
         if len(self.partitions) == 1:
             return self, {}
-        asked = self._asking.calls({of.index: of.redis.ping for of in self.partitions})
+        # A key of the partition: while its slot is being moved key by key, its server answers others alone.
+        asks: dict[Hashable, Callable[[], object]] = {
+            of.index: partial(of.redis.exists, of.keys.NONE()) for of in self.partitions
+        }
+        asked = self._asking.calls(asks)
         silent = {of.index: why for of in self.partitions if (why := _why(asked[of.index])) is not None}
         others = copy(self)
         vars(others)["_silent"] = frozenset(silent)

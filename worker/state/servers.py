@@ -22,6 +22,10 @@ from producers.urls import Address
 #: Connections that one process has at most, to all servers together. They are opened one by one, when they are needed.
 _MOST: Final = 1_000
 _MOVED: Final = "the slot is being moved to another node"
+_MOVING: Final = "the slot is being moved to another node key by key: its partition waits until that has ended"
+#: What a script ends with that finds a key of its slot on the other node. Each begins with a write to a key that is never there:
+#: it has changed nothing by then.
+_ELSEWHERE: Final = "access a non local key"
 _NOBODY: Final = "nobody has the slot now: a failover, or keys that are being moved"
 _ENDED: Final = "this server is no primary any more"
 #: What is not about one key. Of a name with two words the first counts.
@@ -89,7 +93,9 @@ class _Finding:
             self.finder.topology.moved(fault.slot_id, Address(fault.host or self.at.host, fault.port))
             return _MOVED
         if isinstance(fault, redis.exceptions.AskError | redis.exceptions.TryAgainError):
-            return _MOVED
+            return _MOVING
+        if _ELSEWHERE in str(fault):
+            return _MOVING
         if isinstance(fault, redis.exceptions.ClusterDownError):
             return _NOBODY
         if isinstance(fault, redis.ReadOnlyError) or str(fault).startswith("UNBLOCKED"):
@@ -97,7 +103,7 @@ class _Finding:
         return str(fault) if str(fault).startswith(link.NO_WRITES) else None
 
     def _leave(self, text: str, fault: Exception | None = None) -> None:
-        if self.at is not None and text is not _MOVED:
+        if self.at is not None and text not in (_MOVED, _MOVING):
             self.finder.topology.failed(self.at)
         self.disconnect()  # type: ignore[attr-defined]
         raise redis.ConnectionError(text) from fault

@@ -37,9 +37,16 @@ def _event(payload: Any) -> Any:
 
 
 def goes_on(
-    fleet: Fleet, url: str, fail: Callable[[], None], credentials: Callable[[], tuple[str, str]] | None = None
+    fleet: Fleet,
+    url: str,
+    fail: Callable[[], None],
+    credentials: Callable[[], tuple[str, str]] | None = None,
+    more: int = 0,
 ) -> None:
-    """Messages before, while and after a primary is killed are all delivered; doubled are those in flight at most."""
+    """Messages before, while and after a primary is killed are all delivered; doubled are those in flight at most.
+
+    `more`: how many `fail` publishes.
+    """
     names = [f"e{n}" for n in range(3 * MESSAGES)]
     with Publisher(url, timeout=60, credentials=credentials) as publisher:
         fleet.start("worker", "--concurrency", "4")
@@ -53,7 +60,7 @@ def goes_on(
         fail()
         for name in names[2 * MESSAGES :]:
             publisher.publish(new_message(name))
-    wanted = len(names) * len(USERS)
+    wanted = (len(names) + more) * len(USERS)
     wait_until(lambda: len(reached(fleet)) == wanted, seconds=120)
     assert sum(reached(fleet).values()) - wanted <= 8 * len(USERS)
 
@@ -119,3 +126,30 @@ def test_a_primary_of_a_cluster_is_killed_under_whole_workers(
             primary.kill()
 
         goes_on(fleet, cluster.url, fail)
+
+
+def test_a_slot_moves_key_by_key_under_whole_workers(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        cluster = Cluster(tmp_path_factory.mktemp("clustered"), stack)
+        broker = Valkey(tmp_path_factory.mktemp("broker"))
+        broker.start()
+        stack.callback(broker.stop)
+        with connect(cluster.url) as client:
+            stream = layout.agree(client, 4).stream("demo")
+        fleet = stack.enter_context(
+            Fleet(postgres_url, cluster.url, tmp_path, CARILLON_BROKER_URL=broker.url, CARILLON_LEASE_SECONDS="60")
+        )
+
+        def said(words: str) -> bool:
+            return any(words in log.read_text() for log in tmp_path.glob("*-worker.log"))
+
+        def meanwhile() -> None:
+            for n in range(MESSAGES):
+                fleet.publisher.publish(new_message(f"m{n}"))
+            wait_until(lambda: said("being moved to another node key by key"))
+
+        goes_on(fleet, cluster.url, lambda: cluster.move_keys(slot_of(stream.encode()), meanwhile), more=MESSAGES)
+        assert not said("intake failed and starts over")
+        assert not said("Traceback")
