@@ -30,6 +30,8 @@ SELECT md5(string_agg(line, ' ' ORDER BY line)) FROM (
 ) AS lines (line)
 """
 _TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'carillon'::regnamespace AND relkind = 'r'"
+#: Those that have pages. Most tests write to few, and a session that has just begun plans each statement anew.
+_WRITTEN = f"{_TABLES} AND pg_relation_size(oid) > 0"
 _SIZE = "SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE relnamespace = 'carillon'::regnamespace"
 _OTHERS = (
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
@@ -67,7 +69,8 @@ class Databases:
         self._url, self._template = url, template
         with psycopg.connect(named(url, template)) as db:
             self._shape, self._size = _one(db, _SHAPE), _one(db, _SIZE)
-            self._emptying = _emptying(db)
+            self._emptying, self._sequences = _emptying(db), _sequences(db)
+            self._filled = _written(db)
         self._ready: queue.Queue[str] = queue.Queue(maxsize=2)
         self._used: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="databases", daemon=True)
@@ -103,10 +106,15 @@ class Databases:
                 db.execute(_OTHERS)
                 if _one(db, _SHAPE) != self._shape or _one(db, _SIZE) > self._size + _GROWN:
                     return False
-                db.execute(self._emptying)
+                written = sorted(_written(db) | self._filled)
+                db.execute(sql.SQL("; ").join([*map(self._emptying.__getitem__, written), self._sequences]))
         except psycopg.Error:
             return False
         return True
+
+
+def _written(db: psycopg.Connection) -> set[str]:
+    return {name for (name,) in db.execute(_WRITTEN.encode()).fetchall()}
 
 
 def _one(db: psycopg.Connection, statement: str) -> int:
@@ -114,20 +122,27 @@ def _one(db: psycopg.Connection, statement: str) -> int:
     return int(row[0], 16) if isinstance(row[0], str) else int(row[0])
 
 
-def _emptying(db: psycopg.Connection) -> sql.Composed:
-    """What makes a database's rows and sequences those that this one has. No trigger and no foreign key is in its way."""
-    statements: list[sql.Composable] = [sql.SQL("SET LOCAL session_replication_role = replica")]
+def _emptying(db: psycopg.Connection) -> dict[str, sql.Composed]:
+    """By table what makes its rows those that this database has. No trigger and no foreign key is in its way."""
+    found = {}
     for (name,) in db.execute(_TABLES.encode()).fetchall():
         table = sql.Identifier("carillon", name)
+        statements: list[sql.Composable] = [sql.SQL("SET LOCAL session_replication_role = replica")]
         statements.append(sql.SQL("DELETE FROM {}").format(table))
         [(rows,)] = db.execute(sql.SQL("SELECT json_agg(t)::text FROM {} t").format(table)).fetchall()
         if rows is not None:
             filling = "INSERT INTO {0} OVERRIDING SYSTEM VALUE SELECT * FROM json_populate_recordset(NULL::{0}, {1})"
             statements.append(sql.SQL(filling).format(table, sql.Literal(rows)))
+        found[name] = sql.SQL("; ").join(statements)
+    return found
+
+
+def _sequences(db: psycopg.Connection) -> sql.Composed:
+    """What makes the sequences those that this database has."""
+    calls: list[sql.Composable] = []
     for name, start, last in db.execute(
         "SELECT sequencename, start_value, last_value FROM pg_sequences WHERE schemaname = 'carillon'"
     ).fetchall():
-        sequence = sql.Literal(f"carillon.{name}")
-        called = sql.Literal(last is not None)
-        statements.append(sql.SQL("SELECT setval({}, {}, {})").format(sequence, sql.Literal(last or start), called))
-    return sql.SQL("; ").join(statements)
+        sequence, called = sql.Literal(f"carillon.{name}"), sql.Literal(last is not None)
+        calls.append(sql.SQL("setval({}, {}, {})").format(sequence, sql.Literal(last or start), called))
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
