@@ -39,6 +39,9 @@ def main() -> int:
     )
     parser.add_argument("--partitions", type=int, default=1, help="each has an app of its own")
     parser.add_argument(
+        "--spread", action="store_true", help="there is one app, and its channels are in all partitions"
+    )
+    parser.add_argument(
         "--pooler", action="store_true", help="workers reach Postgres through PgBouncer, transaction mode"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -47,6 +50,8 @@ def main() -> int:
     given = parser.parse_args()
     if impossible := set(given.fault) - set(faults_of(given.redis)):
         parser.error(f"not with --redis {given.redis}: {', '.join(sorted(impossible))}")
+    if given.spread and given.partitions == 1:
+        parser.error("--spread: needs several --partitions")
     options = Options(
         given.seconds,
         given.seed,
@@ -58,6 +63,7 @@ def main() -> int:
         pooler=given.pooler,
         engine=given.redis,
         partitions=given.partitions,
+        spread=given.spread,
     )
     directory = Path(tempfile.mkdtemp(prefix="carillon-chaos-"))
     # The database runs as another user where we are root.

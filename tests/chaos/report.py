@@ -20,6 +20,7 @@ def as_json(found: Found, verdict: Verdict) -> str:
             "seconds": options.seconds,
             "redis": options.engine,
             "partitions": options.partitions,
+            "spread": options.spread,
             "good": verdict.good,
             "bars": [bar._asdict() for bar in verdict.bars],
             "faults": {name: {"times": n, "consumed_again": again} for name, n, again in verdict.faults},
@@ -47,7 +48,7 @@ def _engine(found: Found) -> str:
     """How Redis was run."""
     partitions, engine = found.options.partitions, found.options.engine
     servers = {"single": "one server", "cluster": "a cluster", "sentinel": "Sentinels"}[engine]
-    return f"{servers}, {partitions} partition{'s' if partitions > 1 else ''}"
+    return f"{servers}, {partitions} partition{'s' if partitions > 1 else ''}{', one spread app' if found.options.spread else ''}"
 
 
 def write(found: Found, verdict: Verdict, document: Path = DOCUMENT) -> None:

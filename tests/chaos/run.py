@@ -25,7 +25,7 @@ from tests.chaos.services import kind_of
 from tests.chaos.system import Engine, System, await_true, running
 from tests.chaos.traffic import Sent
 from tests.chaos.watch import Sample, Watch, of_event
-from tests.chaos.world import KIND_OF_WAY, STEADY, Said, World
+from tests.chaos.world import KIND_OF_WAY, STEADY, Channel, Said, World
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.batch import Lane
 from worker.core.notification import apns_ids
@@ -86,6 +86,8 @@ class Options:
     without: tuple[str, ...] = ()
     engine: Engine = "single"
     partitions: int = 1
+    #: There is one app, whose channels are in all of them.
+    spread: bool = False
 
     @property
     def possible(self) -> list[str]:
@@ -190,6 +192,7 @@ def run(options: Options, directory: Path) -> Found:
         pooler=options.pooler,
         engine=options.engine,
         partitions=options.partitions,
+        spread=options.spread,
     ) as system:
         watch = Watch(
             system.simulator.controls,
@@ -344,7 +347,8 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
     at_risk = _at_risk(sent, system.layout, failovers)
     risked = {id for id, index in message_of.items() if index in at_risk}
     of_apps = {
-        app: [one for one in failovers if one.partition == system.layout.partition_of(app)] for app in world.apps
+        app: [one for one in failovers if options.spread or one.partition == system.layout.home_of(app)]
+        for app in world.apps
     }
     slow = {kind: service.slow for kind, service in system.services.items()}
     excuses = Excuses(
@@ -441,11 +445,16 @@ def _at_risk(sent: Sequence[Sent], layout: Layout, failovers: Sequence[Failover]
         index
         for index, one in enumerate(sent)
         if any(
-            failover.partition == layout.partition_of(one.said.channel.app)
+            failover.partition in _partitions_of(one.said.channel, layout)
             and failover.took(one.at, one.confirmed_at + (account.RELAYED if one.through_outbox else 0.0))
             for failover in failovers
         )
     }
+
+
+def _partitions_of(channel: Channel, layout: Layout) -> set[int]:
+    """Where a message of the channel leaves something: in its partition, and in the home of its app."""
+    return {layout.partition_of(channel.app, channel.id), layout.home_of(channel.app)}
 
 
 def _unrecorded(system: System, sent: Sequence[Sent]) -> int:

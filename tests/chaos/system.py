@@ -10,10 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Final, Literal
 
+import msgspec
 import psycopg
 from cryptography.fernet import Fernet
 
-from producers.partitions import Layout
+from producers.partitions import LAYOUT_KEY, Layout, encoded
 from tests.chaos import hostile, several
 from tests.chaos.account import Failover
 from tests.chaos.crew import WORKERS, Crew
@@ -24,7 +25,7 @@ from tests.chaos.providers import new_credentials, providers_at, simulators, sub
 from tests.chaos.services import Service
 from tests.chaos.several import Owners, Several
 from tests.chaos.traffic import Traffic
-from tests.chaos.world import ONLINE_DELAY, World, apps_of
+from tests.chaos.world import APP, ONLINE_DELAY, World, apps_of
 from tests.programs import pgbouncer
 from worker.core.attention import Attention
 from worker.core.model import AppSettings, Provider
@@ -91,7 +92,8 @@ class System:
         """Totals of the world's apps, by counter."""
         total: Counter[str] = Counter()
         for app in self.world.apps:
-            total.update(self.journals[self.layout.partition_of(app)].counts(app))
+            for journal in self.journals:
+                total.update(journal.counts(app))
         return total
 
     @property
@@ -126,8 +128,11 @@ def running(
     pooler: bool = False,
     engine: Engine = "single",
     partitions: int = 1,
+    spread: bool = False,
 ) -> Iterator[System]:
     """Everything is up inside the block, and nothing after it. With `pooler` every worker reaches Postgres through PgBouncer.
+
+    Each partition has an app, or with `spread` there is one, whose channels are in all of them.
 
     On several servers the embedded Valkey is the broker of a cluster, and idle where there are Sentinels.
     """
@@ -136,7 +141,7 @@ def running(
         engines = Engines(directory / "engines")
         stack.callback(engines.stop)
         embedded = engines.start()
-        hands = stack.enter_context(_hands(engine, partitions, directory, embedded, seed))
+        hands = stack.enter_context(_hands(engine, partitions, directory, embedded, seed, spread=spread))
         urls = hands.urls
         migrate(urls.postgres)
         credentials, secret = new_credentials(), Fernet.generate_key().decode()
@@ -146,7 +151,7 @@ def running(
         stack.callback(redis.close)
         registry = Registry(pool, [secret], kinds)
         keyspace = Keyspace(redis)
-        apps = apps_of(keyspace.layout)
+        apps = [APP] if spread else apps_of(keyspace.layout)
         providers = providers_at(credentials, simulator.host, simulator.ports, simulator.ca_pem)
         _register(registry, apps, providers, stack.enter_context(silent_host()), stack.enter_context(black_hole()))
         postgres_url = stack.enter_context(pgbouncer(urls.postgres, directory)) if pooler else urls.postgres
@@ -199,13 +204,17 @@ def _register(registry: Registry, apps: Sequence[str], providers: Sequence[Provi
 
 
 def _hands(
-    engine: Engine, partitions: int, directory: Path, embedded: Urls, seed: int
+    engine: Engine, partitions: int, directory: Path, embedded: Urls, seed: int, *, spread: bool
 ) -> AbstractContextManager[Hands]:
     """The engines, with the layout in Redis."""
 
     def agree(url: str) -> Layout:
         with connect(url) as client:
-            return layout.agree(client, partitions)
+            found = layout.agree(client, partitions)
+            if spread:
+                found = msgspec.structs.replace(found, spread=frozenset({APP}))
+                client.set(LAYOUT_KEY, encoded(found))
+            return found
 
     if engine == "single":
         agree(embedded.redis)
