@@ -1,6 +1,7 @@
 """`carillon import`: moves a running product's devices, members, mutes and preferences in."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -117,11 +118,35 @@ def _applied(runtime: "Runtime", state: "State", wait: float) -> bool:
     """Whether workers have taken the last event, within so many seconds."""
     ends = time.monotonic() + wait
     of = runtime.keyspace.of_app(state.app)
-    while state.entry and of.redis.xrange(of.names.inlet, state.entry, state.entry):
+    last = _last_of_spread(runtime, state.app) if state.entry and runtime.keyspace.layout.is_spread(state.app) else {}
+    while (state.entry and of.redis.xrange(of.names.inlet, state.entry, state.entry)) or _untaken(runtime, last):
         if time.monotonic() > ends:
             return False
         time.sleep(_LOOK)
     return True
+
+
+def _last_of_spread(runtime: "Runtime", app: str) -> dict[str, str]:
+    """The last entries of the streams that a spread app's events are on."""
+    found: dict[str, str] = {}
+    for of in runtime.keyspace.all_of(app):
+        stream = of.names.stream_for(app)
+        newest: Any = of.redis.xrevrange(stream, count=1)
+        for id, _ in newest:
+            found[stream] = id.decode()
+    return found
+
+
+def _untaken(runtime: "Runtime", last: Mapping[str, str]) -> bool:
+    """Whether a leader is not behind one of these entries yet."""
+    if not last:
+        return False
+    from worker.core.entry import id_key
+    from worker.database import cursors
+
+    with runtime.pool.connection() as db:
+        taken = cursors.taken(db)
+    return any(id_key(taken.get(stream, ("0-0", None))[0]) < id_key(id) for stream, id in last.items())
 
 
 def _over_rate(runtime: "Runtime", app: str) -> int:

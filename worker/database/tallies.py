@@ -83,15 +83,16 @@ def count_events(db: Connection, added: Mapping[tuple[str, int], Mapping[str, in
 def count(db: Connection, entries: Sequence[Entry], partition: int) -> None:
     """Counts the tallies among the oldest entries of a partition's journal, except those that an earlier call has counted.
 
-    Runs in the transaction that has the ledger's lock. An earlier call has counted all of them up to the one that is known as
-    its last of this partition; if that one is gone, none.
+    Runs in the transaction that has the ledger's lock of the partition. One at a time counts, as a spread app has entries in
+    several. An earlier call has counted all of them up to the one that is known as its last of this partition; if that one is
+    gone, none.
     """
     if not entries:
         return
     found = [(entry.app, tally_in(entry)) for entry in entries]
     which = str(partition) if partition else None
     [(last,)] = db.execute(
-        "SELECT CASE WHEN %(which)s::text IS NULL THEN last ELSE others ->> %(which)s END FROM carillon.tallied",
+        "SELECT CASE WHEN %(which)s::text IS NULL THEN last ELSE others ->> %(which)s END FROM carillon.tallied FOR UPDATE",
         {"which": which},
     ).fetchall()
     fresh = 1 + max((n for n, (_, tally) in enumerate(found) if tally.id == last), default=-1)

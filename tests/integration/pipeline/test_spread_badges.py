@@ -64,6 +64,17 @@ def test_what_is_cleared_is_cleared_for_all_channels(spread: Spread) -> None:
     assert shown(spread.run()) == [1]
 
 
+def test_a_message_before_a_clearing_that_is_sent_after_it_counts_nothing(spread: Spread) -> None:
+    members(spread, "han")
+    part = spread.others[0]
+    spread.publish(message(channel=spread.channel(part), id="before"))
+    part.redis.sadd(part.partition.keys.APPS(), "demo")
+    part.take()
+    spread.publish(ev.BadgeCleared(**stamp(), user="han"))
+    spread.home.take()
+    assert shown(spread.run()) == [0]
+
+
 STEPS = {
     "before home is asked": "worker.state.homes.Home.number",
     "after home has answered": "worker.state.journal.Journal.note_numbered",

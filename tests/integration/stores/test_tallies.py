@@ -1,10 +1,14 @@
 """The shared counters: sums by name, bounded names, partitions, and what the devices' history adds."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
+from tests.processes import PATIENCE
+from worker.core.ledger_entry import Entry
 from worker.core.tally import Tally, bucket_name, encode
 from worker.database import tallies
 from worker.database.ledger import Ledger
@@ -97,3 +101,23 @@ def test_a_partition_that_another_one_follows_has_its_tallies_counted_once(pool:
         assert ledger.flush(one) == 0
     with pool.connection() as db:
         assert [row.totals for row in tallies.read(db)] == [{"messages": 2}] * 3
+
+
+def test_two_partitions_that_count_for_one_app_at_once_lose_nothing(pool: Pool) -> None:
+    """A spread app has accounts in several. The second one waits for the first."""
+    first, second = (
+        [msgspec.json.decode(encode("spread", Tally(id, counts={"messages": 1})), type=Entry)] for id in ("a", "b")
+    )
+    with pool.connection() as one, pool.connection() as other, ThreadPoolExecutor(1) as pool_of_one:
+        with one.transaction():
+            tallies.count(one, first, 1)
+
+            def count() -> None:
+                with other.transaction():
+                    tallies.count(other, second, 2)
+
+            counted = pool_of_one.submit(count)
+            wait([counted], timeout=0.2)
+        counted.result(PATIENCE)
+        [row] = tallies.read(one, "spread")
+    assert row.totals == {"messages": 2}
