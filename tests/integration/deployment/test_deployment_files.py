@@ -1,5 +1,7 @@
 """Procfile, docker-compose.yml and Dockerfile say what the command line understands, and hold no secret."""
 
+import copy
+import json
 import os
 import re
 import shlex
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate
 import psutil
 import psycopg
@@ -133,7 +136,7 @@ def test_kubernetes_ends_only_a_process_that_does_not_work() -> None:
 
 @pytest.mark.parametrize("folder", OVERLAYS, ids=lambda folder: folder.name)
 def test_kubernetes_takes_every_manifest(folder: Path) -> None:
-    """By the schemas of the oldest and of the newest release that is maintained. KEDA's kinds are not Kubernetes' own."""
+    """By the schemas of the oldest and of the newest release that is maintained. KEDA's kinds have a schema of their own."""
     made = list(resources(folder))
     names = [(each["kind"], each["metadata"]["name"]) for each in made]
     assert len(set(names)) == len(names)
@@ -141,6 +144,19 @@ def test_kubernetes_takes_every_manifest(folder: Path) -> None:
         if not each["apiVersion"].startswith("keda.sh/"):
             for version in ("1.34", "1.37"):
                 kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_keda_takes_what_scales() -> None:
+    """By the schema of its own kind, which refuses what it does not know."""
+    schema = json.loads((Path(__file__).parent / "keda-scaledobject.json").read_text())
+    made = [each for each in resources(KUBERNETES / "overlays" / "keda") if each["apiVersion"].startswith("keda.sh/")]
+    assert [each["kind"] for each in made] == ["ScaledObject", "ScaledObject"]
+    for each in made:
+        jsonschema.validate(each, schema)
+    wrong = copy.deepcopy(made[0])
+    wrong["spec"]["pollinginterval"] = wrong["spec"].pop("pollingInterval")
+    with pytest.raises(jsonschema.ValidationError, match="pollinginterval"):
+        jsonschema.validate(wrong, schema)
 
 
 def test_what_scales_or_is_kept_up_is_there() -> None:
