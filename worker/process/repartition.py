@@ -1,4 +1,4 @@
-"""Changes the number of partitions, while no worker runs: `carillon partitions set`.
+"""Changes the number of partitions, or spreads an app over them, while no worker runs: `carillon partitions`.
 
 1. `NEXT` says from which layout to which, and the layout is closed: publishers wait, relays keep their rows.
 2. The old streams are closed, so that nothing is added by a producer that knows only the old layout.
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from msgspec import structs
+
 from producers.partitions import Layout, encoded, parsed, tags
 from worker.core.errors import WorkerError
 from worker.database import kept_layout
@@ -24,6 +26,7 @@ from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.reports import signs
 from worker.state import keys, repartition
+from worker.state.partition import Keyspace
 from worker.state.redis import Redis
 from worker.state.repartition import Copied, Copy
 
@@ -35,8 +38,12 @@ class RepartitionError(WorkerError):
     """The partitions cannot be changed now; the text says why. Nothing was changed."""
 
 
+#: Whether apps may be spread.
+SPREADING: Final = True
+
+
 class Changed(NamedTuple):
-    """What was done. `copied`: None where a call before had copied, and only what is old was deleted."""
+    """What was done. `copied`: None where nothing was to do, or a call before had copied, and only what is old was deleted."""
 
     before: Layout
     after: Layout
@@ -75,22 +82,74 @@ def alive(runtime: Runtime) -> list[str]:
 
 def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lambda _: None) -> Changed:
     """Changes the number, or finishes a change that was interrupted. Raises `RepartitionError`."""
+
+    def planned(now: Layout, kept: Layout) -> Layout:
+        lost = now.generation <= kept.generation and now.tags != kept.tags
+        if now.partitions == partitions and not lost:
+            have = "is one partition" if partitions == 1 else f"are {partitions} partitions"
+            raise RepartitionError(f"there {have} already")
+        if now.spread:
+            first = ", ".join(f"`carillon partitions gather {app}`" for app in sorted(now.spread))
+            raise RepartitionError(f"spread apps are gathered first, and spread again afterwards: {first}")
+        following = max(now.generation, kept.generation) + 1
+        return Layout(following, tags(partitions, following))
+
+    return _change(runtime, f"set {partitions}", planned, tell)
+
+
+def spread(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: None) -> Changed:
+    """Spreads the app's channels over the partitions, or finishes that. Raises `RepartitionError`."""
+
+    def planned(now: Layout, kept: Layout) -> Layout:
+        if not SPREADING:
+            raise RepartitionError("this release cannot spread apps yet")
+        if app not in runtime.registry.apps():
+            raise RepartitionError(f"there is no app {app!r}")
+        if now.partitions == 1:
+            raise RepartitionError("there is one partition: `carillon partitions set` makes more")
+        return _marked(now, kept, now.spread | {app})
+
+    return _change(runtime, f"spread {app}", planned, tell)
+
+
+def gather(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: None) -> Changed:
+    """Brings a spread app home, or finishes that. Raises `RepartitionError`."""
+    return _change(runtime, f"gather {app}", lambda now, kept: _marked(now, kept, now.spread - {app}), tell)
+
+
+def command_of(before: Layout, after: Layout) -> str:
+    """What is behind `carillon partitions` for this change."""
+    for app in after.spread - before.spread:
+        return f"spread {app}"
+    for app in before.spread - after.spread:
+        return f"gather {app}"
+    return f"set {after.partitions}"
+
+
+def _marked(now: Layout, kept: Layout, apps: frozenset[str]) -> Layout:
+    """The same partitions with tags of their own: who knows the layout of before is refused."""
+    following = max(now.generation, kept.generation) + 1
+    return now if apps == now.spread else Layout(following, tags(now.partitions, following), spread=apps)
+
+
+def _change(
+    runtime: Runtime, command: str, planned: Callable[[Layout], Layout], tell: Callable[[str], None]
+) -> Changed:
     runtime = of_any_number(runtime)
     redis = runtime.redis
     now, begun = in_force(redis), under_way(redis)
-    if begun is not None and begun[1].partitions != partitions:
-        raise RepartitionError(f"a change to {begun[1].partitions} has begun: finish it first")
-    if begun is None:
-        before, after = _planned(now, partitions, _kept(runtime))
-    else:
-        before, after = begun
+    if begun is not None and (first := command_of(*begun)) != command:
+        raise RepartitionError(f"another change has begun: finish it first, with `carillon partitions {first}`")
+    before, after = (now, planned(now, _kept(runtime))) if begun is None else begun
+    if before == after:
+        return Changed(before, after, None, 0.0)
     copied, closed = None, 0.0
     if now != after:
         _refuse_workers(runtime)
+        _refuse_notes(before, redis)
         if begun is None:
             with by_hand(runtime) as hand:
-                detail = {"before": {"partitions": before.partitions}, "after": {"partitions": after.partitions}}
-                hand.record("partitions changed", detail=detail)
+                hand.record("partitions changed", detail={"before": _told(before), "after": _told(after)})
             redis.set(keys.NEXT_LAYOUT(), encoded(before) + b"\n" + encoded(after))
         began = time.monotonic()
         copied = _replace(runtime, before, after, tell)
@@ -109,13 +168,21 @@ def _kept(runtime: Runtime) -> Layout:
         return parsed(kept_layout.read(db))
 
 
-def _planned(now: Layout, partitions: int, kept: Layout) -> tuple[Layout, Layout]:
-    lost = now.generation <= kept.generation and now.tags != kept.tags
-    if now.partitions == partitions and not lost:
-        have = "is one partition" if partitions == 1 else f"are {partitions} partitions"
-        raise RepartitionError(f"there {have} already")
-    following = max(now.generation, kept.generation) + 1
-    return now, Layout(following, tags(partitions, following))
+def _told(of: Layout) -> dict[str, Any]:
+    """A layout for the audit."""
+    return {"partitions": of.partitions} | ({"spread": sorted(of.spread)} if of.spread else {})
+
+
+def _refuse_notes(before: Layout, redis: Redis) -> None:
+    """What a channel's partition has still to tell a home is told by workers, within a second."""
+    if not before.spread:
+        return
+    for of in Keyspace(redis, lambda _: before):
+        if of.redis.exists(of.keys.HOMEWARD()):
+            raise RepartitionError(
+                f"partition {of.index} has something to tell the homes of spread apps: start workers again, and stop them some"
+                " seconds later"
+            )
 
 
 def _refuse_workers(runtime: Runtime) -> None:
@@ -126,7 +193,7 @@ def _refuse_workers(runtime: Runtime) -> None:
 
 def _replace(runtime: Runtime, before: Layout, after: Layout, tell: Callable[[str], None]) -> Copied:
     redis, client_of = runtime.redis, repartition.clients(runtime.redis)
-    redis.set(keys.LAYOUT(), encoded(Layout(before.generation, before.tags, closed=True)))
+    redis.set(keys.LAYOUT(), encoded(structs.replace(before, closed=True)))
     for stream in repartition.streams_of(before, runtime.registry.apps()):
         repartition.close(client_of(stream), stream)
     repartition.close_rest(before, client_of)

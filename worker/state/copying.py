@@ -11,7 +11,7 @@ ITEMS: Final = 1_000
 
 
 class Writer:
-    """Writes in large steps. Nothing is written twice: lists would grow."""
+    """Writes in large steps. Nothing is written twice: lists and counts would grow. `counts` is a hash whose numbers are added."""
 
     def __init__(self, clients: Sequence[Redis]) -> None:
         self._clients = clients
@@ -25,6 +25,9 @@ class Writer:
             match kind:
                 case "hash":
                     pipe.hset(key, mapping=dict(some))
+                case "counts":
+                    for item, n in some:
+                        pipe.hincrby(key, item, int(n))
                 case "zset":
                     pipe.zadd(key, dict(some))
                 case "set":

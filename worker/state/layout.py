@@ -120,7 +120,7 @@ def _begin(redis: Redis, first: Layout) -> None:
 def refuse_closed(found: Layout) -> None:
     """Raises `UnfitError` while the partitions are changed: a worker would change what is being copied."""
     if found.closed:
-        raise UnfitError("the partitions are being changed: start workers when `carillon partitions set` has ended")
+        raise UnfitError("the partitions are being changed: start workers when `carillon partitions` has ended")
 
 
 def _said(found: int, wanted: int) -> str:

@@ -1,5 +1,8 @@
 """Copies all that partitions have to the partitions of another layout, app by app. What is copied from stays as it is.
 
+An app that is spread keeps in its home what was begun there; events that nobody has read, and what is remembered about a channel, go
+to the channel's partition. One that is gathered comes home with everything.
+
 Nobody may write to the old partitions meanwhile: no worker runs, and their streams are closed (`close`). So a copy that was
 interrupted begins again, and comes to the same. The new partitions are in force when the layout says so, and not before.
 
@@ -19,6 +22,7 @@ from msgspec import structs
 
 from producers.events import FIELD
 from producers.partitions import Layout
+from producers.routing import channel_of
 from worker.core import batch as batches
 from worker.core.entry import Names, entries_in, entry_of, id_key, joined, mark_of
 from worker.core.envelope import identify
@@ -27,7 +31,18 @@ from worker.state.copying import CHUNK, ITEMS, Writer, chunks, delete, items_of,
 from worker.state.keys import FAMILIES, FLEET, PREFIX
 from worker.state.layout import CLOSED
 from worker.state.redis import Redis
-from worker.state.repartition_rules import EVERYWHERE, LEFT, NAMING, STREAMS, WHOLE, renamed
+from worker.state.repartition_rules import (
+    EVERYWHERE,
+    LEFT,
+    NAMING,
+    STREAMS,
+    WHOLE,
+    channel_of_item,
+    channel_of_key,
+    items_tell_channel,
+    renamed,
+    stays_as_well,
+)
 from worker.state.servers import beside
 
 #: Stands behind the prefix of a stream that was closed, which is kept until it was copied.
@@ -85,6 +100,7 @@ class Copied:
 class _Old:
     """A partition that is copied from."""
 
+    index: int
     prefix: str
     names: Names
     redis: Redis
@@ -149,7 +165,13 @@ def _kept(stream: str) -> str:
 def streams_of(layout: Layout, apps: Iterable[str]) -> list[str]:
     """All inlets of the layout, and the streams of these apps."""
     inlets = [f"{layout.prefix(p)}events" for p in range(layout.partitions)]
-    return [*inlets, *(layout.stream(app, own=True) for app in apps)]
+    own = [
+        f"{inlet}:{app}"
+        for app in apps
+        for p, inlet in enumerate(inlets)
+        if layout.is_spread(app) or layout.home_of(app) == p
+    ]
+    return [*inlets, *own]
 
 
 def clients(any_slot: Redis) -> Callable[[str], Redis]:
@@ -202,7 +224,7 @@ class Copy:
 
     def _partition(self, layout: Layout, p: int) -> _Old:
         prefix = layout.prefix(p)
-        return _Old(prefix, _names(layout, p), self._client_of(prefix))
+        return _Old(p, prefix, _names(layout, p), self._client_of(prefix))
 
     def _empty(self) -> None:
         for client, prefixes in _by_client(self._after, self._client_of):
@@ -232,6 +254,15 @@ class Copy:
         for entry, state in items_of(old.redis, old.prefix + FAMILIES["EXPANDING"].pattern, "hash"):
             old.app_of_entry[entry] = text_of(state).partition("\n")[0]
 
+    def _target(self, old: _Old, app: str, channel: str | None = None) -> int:
+        """Where what `old` has of the app goes; `channel`: what it is about.
+
+        Work that was begun stays where it is, and what an app had before it was spread in its home.
+        """
+        if self._after.is_spread(app) and self._before.is_spread(app):
+            return old.index
+        return self._after.partition_of(app, channel)
+
     # streams
 
     def _copy_streams(self) -> None:
@@ -242,7 +273,9 @@ class Copy:
         self._done.entries = sum(map(len, opened.values()))
         read = dict(last)
         unread: dict[str, list[str]] = defaultdict(list)
-        self._append(self._entries(unread=True), last, unread)
+        # What an app had in its home is in force before what was published to its channels.
+        for of_home in (True, False) if self._before.spread else (True,):
+            self._append(self._entries(unread=True, of_home=of_home), last, unread, unread=True)
         self._done.unread = sum(map(len, unread.values()))
         newest = max(self._last_ids(), key=id_key, default="0-0")
         for stream, id in last.items():
@@ -261,13 +294,20 @@ class Copy:
                 prefix = stream[: stream.index(":events") + 1]
                 client.hset(prefix + FAMILIES["OPENED"].pattern, stream, opened[stream][-1])
 
-    def _append(self, entries: Iterator[_Entry], last: dict[str, str], added: dict[str, list[str]]) -> None:
+    def _append(
+        self, entries: Iterator[_Entry], last: dict[str, str], added: dict[str, list[str]], *, unread: bool = False
+    ) -> None:
         pipes = [client.pipeline(transaction=False) for client in self._clients]
         octets = 0
         for one in entries:
-            p = self._after.partition_of(one.app)
-            old, names = self._old[one.old], self._names[p]
-            own = old.names.app_of(one.stream) is not None
+            old = self._old[one.old]
+            spread = unread and self._after.is_spread(one.app)
+            if spread:
+                p = self._after.partition_of(one.app, channel_of(one.fields.get(FIELD.encode(), b"")))
+            else:
+                p = self._target(old, one.app)
+            names = self._names[p]
+            own = spread or old.names.app_of(one.stream) is not None
             stream = names.stream_for(one.app) if own else names.inlet
             id = _behind(one.id, last.get(stream, "0-0"))
             last[stream] = id
@@ -288,11 +328,14 @@ class Copy:
         for pipe in pipes:
             pipe.execute()
 
-    def _entries(self, *, unread: bool) -> Iterator[_Entry]:
-        """Those that are open, or the others, of all old streams in the order of their ids."""
+    def _entries(self, *, unread: bool, of_home: bool = True) -> Iterator[_Entry]:
+        """Those that are open, or the others, of all old streams in the order of their ids.
+
+        Of unread ones those in the homes of their apps, or those in other partitions of spread apps.
+        """
         return heapq.merge(
             *(
-                self._of_stream(n, key, unread=unread)
+                self._of_stream(n, key, unread=unread, of_home=of_home)
                 for n, old in enumerate(self._old)
                 for family in ("EVENTS", "APP_EVENTS")
                 for key, _ in old.keys[family]
@@ -300,7 +343,7 @@ class Copy:
             key=lambda one: (one.order, one.old, one.stream),
         )
 
-    def _of_stream(self, n: int, kept: str, *, unread: bool) -> Iterator[_Entry]:
+    def _of_stream(self, n: int, kept: str, *, unread: bool, of_home: bool) -> Iterator[_Entry]:
         old = self._old[n]
         stream = kept.replace(_KEPT, "", 1)
         own = old.names.app_of(stream)
@@ -313,6 +356,9 @@ class Copy:
             for id, (_, fields), units in zip(ids, some, open_, strict=True):
                 if (units is None) == unread:
                     app = own or identify(fields.get(FIELD.encode(), b""))[0] or ""
+                    away = self._before.is_spread(app) and self._before.home_of(app) != n
+                    if unread and away is of_home:
+                        continue
                     old.app_of_entry[old.names.entry(stream, id)] = app
                     yield _Entry(id_key(id), n, stream, id, app, fields)
             after = f"({ids[-1]}"
@@ -338,19 +384,35 @@ class Copy:
                     if app is None:
                         continue
                     self._done.apps.add(app)
-                    p = self._after.partition_of(app)
-                    name = self._rename(old, p, app)
-                    if family == "BATCH":
-                        items = list(self._batch(dict(value), name).items())
-                    elif family in NAMING:
-                        items = [renamed(family, item, of, name) for item, of in value]
-                    else:
-                        items = list(value)
-                    writer.write(p, self._after.prefix(p) + key[len(old.prefix) :], kind, items, life)
+                    for p, items in self._whole(old, family, app, parts, value):
+                        how = "counts" if family == "COUNTS" else kind
+                        writer.write(p, self._after.prefix(p) + key[len(old.prefix) :], how, items, life)
                 else:
                     self._split(old, family, key, value, life, writer)
                 self._done.keys += 1
             writer.flush()
+
+    def _whole(
+        self, old: _Old, family: str, app: str, parts: tuple[str, ...], value: Iterable[tuple[str, Any]]
+    ) -> Iterator[tuple[int, list[tuple[str, Any]]]]:
+        """The partitions that a key of the app goes to, each with its items there."""
+        found: dict[int, list[tuple[str, Any]]] = defaultdict(list)
+        if items_tell_channel(family):
+            for item, of in value:
+                found[self._target(old, app, channel_of_item(family, item))].append((item, of))
+        else:
+            targets = {self._target(old, app, channel_of_key(family, parts))}
+            if stays_as_well(family):
+                targets.add(self._target(old, app))
+            found |= dict.fromkeys(targets, list(value))
+        for p, items in found.items():
+            name = self._rename(old, p, app)
+            if family == "BATCH":
+                yield p, list(self._batch(dict(items), name).items())
+            elif family in NAMING:
+                yield p, [renamed(family, item, of, name) for item, of in items]
+            else:
+                yield p, items
 
     def _split(
         self, old: _Old, family: str, key: str, value: Iterable[tuple[str, Any]], life: int, writer: Writer
@@ -359,7 +421,7 @@ class Copy:
         for item, of in value:
             app = self._belongs(old, app_of.ITEMS[family](item, text_of(of) if isinstance(of, bytes) else ""))
             if app is not None:
-                p = self._after.partition_of(app)
+                p = self._target(old, app, channel_of_item(family, item))
                 parts[p].append(renamed(family, item, _decoded(family, of), self._rename(old, p, app)))
         for p, items in parts.items():
             writer.write(p, self._after.prefix(p) + key[len(old.prefix) :], FAMILIES[family].type, items, life)

@@ -25,6 +25,39 @@ WHOLE: Final = frozenset(app_of.KEYS.keys() & _OURS - EVERYWHERE - STREAMS - LEF
 SHARED: Final = frozenset(app_of.ITEMS.keys() & _OURS - EVERYWHERE - STREAMS - LEFT)
 
 
+#: Families whose keys are about a channel. Where an app is spread they go to its partition, and stay in the home as well: messages
+#: that were taken before are expanded there.
+_OF_CHANNELS: Final = frozenset({"BURST", "SOUNDS", "FOLDS", "SPEAKER", "SPEAKER_SENT"})
+#: Families whose items are about a channel, which go to its partition alone, and at which line of an item it stands.
+_IN_ITEMS: Final = {"SHOWN": 0, "REMINDERS": 1, "REMINDERS_SENT": 1}
+
+
+def channel_of_key(family: str, parts: tuple[str, ...]) -> str | None:
+    """The channel that the key is about, by the parts of its name; None: none, or its items tell."""
+    if family == "REMINDER":
+        return parts[0].split("\n")[1]
+    if family not in _OF_CHANNELS:
+        return None
+    channel = ":".join(parts[1:])
+    # A channel may have colons, the window behind it has none.
+    return (channel.rpartition(":")[0] if len(parts) > 2 else channel) or None
+
+
+def stays_as_well(family: str) -> bool:
+    """Whether the key of a channel is wanted in the home too."""
+    return family in _OF_CHANNELS
+
+
+def items_tell_channel(family: str) -> bool:
+    """Whether not the key, but each of its items is about a channel."""
+    return family in _IN_ITEMS
+
+
+def channel_of_item(family: str, item: str) -> str | None:
+    """The channel that the item of a key is about; None: none."""
+    return item.split("\n")[_IN_ITEMS[family]] if family in _IN_ITEMS else None
+
+
 #: Families whose whole keys belong to an app, and name entries.
 NAMING: Final = frozenset({"READY_OF_APP", "TAKEN", "READY_IN_GROUP", "CHANNEL_LINE"})
 

@@ -155,7 +155,7 @@ def test_nothing_is_lost_or_doubled_from_1_to_4_to_16_to_1(system: System) -> No
     for step in range(5):
         with pytest.raises(KilledError):
             system.change(16, kill_at=step)
-        with pytest.raises(RepartitionError, match="a change to 16 has begun"):
+        with pytest.raises(RepartitionError, match="finish it first, with `carillon partitions set 16`"):
             system.change(8)
     system.change(16)
     assert system.state() == before
