@@ -1,4 +1,4 @@
-// Package layout publishes an event to its app's partition. docs/contract.md has the rules.
+// Package layout publishes an event to its partition. docs/contract.md has the rules.
 package layout
 
 import (
@@ -27,6 +27,26 @@ type Layout struct {
 	Partitions uint32   `json:"partitions"`
 	Tags       []string `json:"tags"`
 	Closed     bool     `json:"closed"`
+	// Large apps, whose channels are spread over the partitions.
+	Spread []string `json:"spread"`
+}
+
+var ofChannels = map[string]bool{
+	"channel.read": true, "channel.updated": true, "member.added": true, "member.removed": true, "members.replaced": true,
+	"message.deleted": true, "message.new": true, "message.updated": true, "ptt.speaking": true,
+}
+
+// Channel is the channel that an event is about; "": none, it goes to the app's home. Only for spread apps it makes a difference.
+func Channel(document []byte) string {
+	var event struct {
+		Type    string
+		Channel json.RawMessage
+	}
+	var channel struct{ ID string }
+	if json.Unmarshal(document, &event) != nil || !ofChannels[event.Type] || json.Unmarshal(event.Channel, &channel) != nil {
+		return ""
+	}
+	return channel.ID
 }
 
 // Parse reads the value of carillon:layout; nil: there is none.
@@ -47,18 +67,36 @@ func Parse(value []byte) (Layout, error) {
 	return found, nil
 }
 
-// Partition is the number of the partition that the app lives in.
-func (l Layout) Partition(app string) uint32 {
-	sum := sha256.Sum256([]byte(app))
+// IsSpread says whether the app's channels are spread over the partitions.
+func (l Layout) IsSpread(app string) bool {
+	for _, one := range l.Spread {
+		if one == app {
+			return true
+		}
+	}
+	return false
+}
+
+// Partition is the number of the partition of this channel of the app, or with "" of the one that the app lives in.
+func (l Layout) Partition(app, channel string) uint32 {
+	hashed := app
+	if channel != "" && l.IsSpread(app) {
+		hashed += "\x00" + channel
+	}
+	sum := sha256.Sum256([]byte(hashed))
 	return binary.BigEndian.Uint32(sum[:4]) % l.Partitions
 }
 
-// Stream is where the app's events go.
-func (l Layout) Stream(app string) string {
+// Stream is where the app's events about this channel go, or with "" its other events.
+func (l Layout) Stream(app, channel string) string {
 	if len(l.Tags) == 0 {
 		return "carillon:events"
 	}
-	return "carillon:{" + l.Tags[l.Partition(app)] + "}:events"
+	inlet := "carillon:{" + l.Tags[l.Partition(app, channel)] + "}:events"
+	if l.IsSpread(app) {
+		return inlet + ":" + app
+	}
+	return inlet
 }
 
 // Publisher may be used by many goroutines.
@@ -72,7 +110,7 @@ type Publisher struct {
 	until  time.Time
 }
 
-// Publish puts the document on its app's stream and returns the entry's id. It may be published again: its id makes that harmless.
+// Publish puts the document on its stream and returns the entry's id. It may be published again: its id makes that harmless.
 func (p *Publisher) Publish(app string, document []byte) (string, error) {
 	ends := time.Now().Add(p.Timeout)
 	for {
@@ -81,7 +119,7 @@ func (p *Publisher) Publish(app string, document []byte) (string, error) {
 			return "", err
 		}
 		if !layout.Closed {
-			entry, err := p.Redis.XAdd(layout.Stream(app), document)
+			entry, err := p.Redis.XAdd(layout.Stream(app, Channel(document)), document)
 			// The stream was closed with the layout of before; nothing was written.
 			if err == nil || !strings.HasPrefix(err.Error(), "WRONGTYPE") {
 				return entry, err

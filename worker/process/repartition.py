@@ -38,10 +38,6 @@ class RepartitionError(WorkerError):
     """The partitions cannot be changed now; the text says why. Nothing was changed."""
 
 
-#: Whether apps may be spread.
-SPREADING: Final = True
-
-
 class Changed(NamedTuple):
     """What was done. `copied`: None where nothing was to do, or a call before had copied, and only what is old was deleted."""
 
@@ -101,8 +97,6 @@ def spread(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: N
     """Spreads the app's channels over the partitions, or finishes that. Raises `RepartitionError`."""
 
     def planned(now: Layout, kept: Layout) -> Layout:
-        if not SPREADING:
-            raise RepartitionError("this release cannot spread apps yet")
         if app not in runtime.registry.apps():
             raise RepartitionError(f"there is no app {app!r}")
         if now.partitions == 1:
@@ -133,8 +127,9 @@ def _marked(now: Layout, kept: Layout, apps: frozenset[str]) -> Layout:
 
 
 def _change(
-    runtime: Runtime, command: str, planned: Callable[[Layout], Layout], tell: Callable[[str], None]
+    runtime: Runtime, command: str, planned: Callable[[Layout, Layout], Layout], tell: Callable[[str], None]
 ) -> Changed:
+    """`planned`: the layout to come, by those that Redis and Postgres have."""
     runtime = of_any_number(runtime)
     redis = runtime.redis
     now, begun = in_force(redis), under_way(redis)
@@ -149,7 +144,7 @@ def _change(
         _refuse_notes(before, redis)
         if begun is None:
             with by_hand(runtime) as hand:
-                hand.record("partitions changed", detail={"before": _told(before), "after": _told(after)})
+                hand.record("partitions changed", detail={"before": _for_audit(before), "after": _for_audit(after)})
             redis.set(keys.NEXT_LAYOUT(), encoded(before) + b"\n" + encoded(after))
         began = time.monotonic()
         copied = _replace(runtime, before, after, tell)
@@ -168,13 +163,13 @@ def _kept(runtime: Runtime) -> Layout:
         return parsed(kept_layout.read(db))
 
 
-def _told(of: Layout) -> dict[str, Any]:
+def _for_audit(of: Layout) -> dict[str, Any]:
     """A layout for the audit."""
     return {"partitions": of.partitions} | ({"spread": sorted(of.spread)} if of.spread else {})
 
 
 def _refuse_notes(before: Layout, redis: Redis) -> None:
-    """What a channel's partition has still to tell a home is told by workers, within a second."""
+    """What a channel's partition has still to tell a home, workers tell it within a second."""
     if not before.spread:
         return
     for of in Keyspace(redis, lambda _: before):

@@ -4,13 +4,13 @@ Messages and batches are counted. What is in batches, and bytes, are estimated f
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from worker.core.batch import Lane
 from worker.core.entry import entry_of, ms_of
 from worker.core.way import Way, way_in
-from worker.state.partition import Keyspace, Partition
+from worker.state.partition import Partition
 from worker.state.redis import clock
 from worker.state.streams import Figures, Streams
 
@@ -68,14 +68,15 @@ class Backlog(NamedTuple):
         return _sum([one for one in self.waiting if one.state != "scheduled"])
 
 
-def read(keyspace: Keyspace, taken: Mapping[str, tuple[str, int | None]]) -> Backlog:
-    """The backlog now. `taken`: stream -> the id up to which the leader took it, and how many entries that were in all.
+def read(partitions: Iterable[Partition], taken: Mapping[str, tuple[str, int | None]]) -> Backlog:
+    """The backlog of these partitions now.
 
+    `taken`: stream -> the id up to which the leader took it, and how many entries that were in all.
     Keys are read one after another, so what moves meanwhile may be seen twice or not at all.
     """
     found: list[Waiting] = []
     estimated = False
-    for partition in keyspace:
+    for partition in partitions:
         look = _Look(partition, taken)
         found += [*look.on_streams(), *look.messages(), *look.in_lines(), *look.due()]
         estimated |= look.estimated

@@ -1,6 +1,6 @@
 """Reads keys of any type and writes them elsewhere, in large steps: many small keys, or a part of a large one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from worker.state.redis import Redis
@@ -10,8 +10,23 @@ CHUNK: Final = 500
 ITEMS: Final = 1_000
 
 
+def _add(pipe: Any, key: str, items: Sequence[tuple[str, Any]]) -> None:
+    for item, n in items:
+        pipe.hincrby(key, item, int(n))
+
+
+_WRITE: Final[Mapping[str, Callable[[Any, str, Sequence[tuple[str, Any]]], object]]] = {
+    "hash": lambda pipe, key, items: pipe.hset(key, mapping=dict(items)),
+    "counts": _add,
+    "zset": lambda pipe, key, items: pipe.zadd(key, dict(items)),
+    "set": lambda pipe, key, items: pipe.sadd(key, *(item for item, _ in items)),
+    "list": lambda pipe, key, items: pipe.rpush(key, *(item for item, _ in items)),
+    "string": lambda pipe, key, items: pipe.set(key, items[0][1]),
+}
+
+
 class Writer:
-    """Writes in large steps. Nothing is written twice: lists and counts would grow. `counts` is a hash whose numbers are added."""
+    """Writes in large steps. Nothing is written twice: lists would grow, and `counts`, a hash whose numbers are added."""
 
     def __init__(self, clients: Sequence[Redis]) -> None:
         self._clients = clients
@@ -22,20 +37,7 @@ class Writer:
         if pipe is None:
             pipe = self._pipes[p] = self._clients[p].pipeline(transaction=False)
         for some in chunks(list(items), ITEMS):
-            match kind:
-                case "hash":
-                    pipe.hset(key, mapping=dict(some))
-                case "counts":
-                    for item, n in some:
-                        pipe.hincrby(key, item, int(n))
-                case "zset":
-                    pipe.zadd(key, dict(some))
-                case "set":
-                    pipe.sadd(key, *(item for item, _ in some))
-                case "list":
-                    pipe.rpush(key, *(item for item, _ in some))
-                case _:
-                    pipe.set(key, some[0][1])
+            _WRITE[kind](pipe, key, some)
         if life > 0:
             pipe.pexpire(key, life)
         if len(pipe) >= CHUNK:

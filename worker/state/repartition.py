@@ -1,7 +1,7 @@
 """Copies all that partitions have to the partitions of another layout, app by app. What is copied from stays as it is.
 
-An app that is spread keeps in its home what was begun there; events that nobody has read, and what is remembered about a channel, go
-to the channel's partition. One that is gathered comes home with everything.
+An app that is spread keeps in its home what was begun there; events that nobody has read, and what is remembered about a
+channel, go to the channel's partition. One that is gathered comes home with everything.
 
 Nobody may write to the old partitions meanwhile: no worker runs, and their streams are closed (`close`). So a copy that was
 interrupted begins again, and comes to the same. The new partitions are in force when the layout says so, and not before.
@@ -51,6 +51,8 @@ _KEPT: Final = "closed:"
 _ENTRIES: Final = 50
 #: Octets of entries that are written together.
 _OCTETS: Final = 1 << 20
+#: Fields of a batch about its badge numbers.
+_OF_BADGES: Final = frozenset({"badges", "before", "uncounted", "again", "numbered"})
 #: Families of the fleet that say what a process does right now.
 _MOMENTARY: Final = frozenset({"WORKERS", "BEAT", "BUSY", "CANARY", "PROVIDER_TOKEN_LEASE", "CONDITIONS_LOOKED"})
 
@@ -404,11 +406,16 @@ class Copy:
             targets = {self._target(old, app, channel_of_key(family, parts))}
             if stays_as_well(family):
                 targets.add(self._target(old, app))
-            found |= dict.fromkeys(targets, list(value))
+            whole = list(value)
+            for p in targets:
+                found[p] = whole
         for p, items in found.items():
             name = self._rename(old, p, app)
             if family == "BATCH":
-                yield p, list(self._batch(dict(items), name).items())
+                fields = self._batch(dict(items), name)
+                if self._comes_home(old, app):
+                    fields = self._with_badges(old, app, parts[0], fields)
+                yield p, list(fields.items())
             elif family in NAMING:
                 yield p, [renamed(family, item, of, name) for item, of in items]
             else:
@@ -459,6 +466,29 @@ class Copy:
             return made  # delivery dead-letters it
         sendings = [structs.replace(one, entry=name(one.entry)) for one in batch.sendings]
         return made | {"doc": batches.encode(structs.replace(batch, sendings=sendings))}
+
+    def _comes_home(self, old: _Old, app: str) -> bool:
+        """Whether what `old` has of the app was made elsewhere than in its home, and goes there now."""
+        was_away = self._before.is_spread(app) and self._before.home_of(app) != old.index
+        return was_away and not self._after.is_spread(app)
+
+    def _with_badges(self, old: _Old, app: str, id: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """A batch that had its badge numbers from the home of its app, as one that was made there.
+
+        It has those that it got, as home remembers them. One that got none counts when it is taken.
+        """
+        try:
+            orders = batches.device_orders(batches.decode(fields["doc"]))
+        except (KeyError, ValueError):
+            return fields
+        home = self._old[self._before.home_of(app)]
+        answer: Any = home.redis.hgetall(f"{home.prefix}{FAMILIES['NUMBERED'].below('').beginning}{id}~{old.index}")
+        made = {name: of for name, of in fields.items() if name not in _OF_BADGES}
+        numbered = {text_of(name): of for name, of in answer.items() if text_of(name) in _OF_BADGES}
+        if "numbered" in fields and not numbered:
+            # Home has forgotten it, after a day: what it counted shows as it is.
+            numbered = {"badges": "", "again": "1"}
+        return made | numbered | {"devices": orders}
 
     def _copy_everywhere(self) -> None:
         turns, rows = [0], dict[str, list[str]]()

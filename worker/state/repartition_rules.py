@@ -25,8 +25,8 @@ WHOLE: Final = frozenset(app_of.KEYS.keys() & _OURS - EVERYWHERE - STREAMS - LEF
 SHARED: Final = frozenset(app_of.ITEMS.keys() & _OURS - EVERYWHERE - STREAMS - LEFT)
 
 
-#: Families whose keys are about a channel. Where an app is spread they go to its partition, and stay in the home as well: messages
-#: that were taken before are expanded there.
+#: Families whose keys are about a channel. Where an app is spread they go to its partition, and stay in the home as well:
+#: messages that were taken before are expanded there.
 _OF_CHANNELS: Final = frozenset({"BURST", "SOUNDS", "FOLDS", "SPEAKER", "SPEAKER_SENT"})
 #: Families whose items are about a channel, which go to its partition alone, and at which line of an item it stands.
 _IN_ITEMS: Final = {"SHOWN": 0, "REMINDERS": 1, "REMINDERS_SENT": 1}

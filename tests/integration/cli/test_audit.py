@@ -69,7 +69,9 @@ COMMANDS: dict[str, str | tuple[str, ...]] = {
     "mute list": READS,
     "mute remove": ("mutes removed",),
     "outbox relay": RUNS,
+    "partitions gather": ("partitions changed",),
     "partitions set": ("partitions changed",),
+    "partitions spread": ("partitions changed",),
     "partitions status": READS,
     "outbox sql": READS,
     "outbox status": READS,
@@ -182,8 +184,9 @@ def test_O7_each_change_leaves_its_act_and_no_secret(
         _own_simulator.prepared(tmp_path).connect(runtime)
     assert [one["act"] for one in acts(cli)][-4:] == ["events published", *["provider stored"] * 3]
     changing = {command for command, left in COMMANDS.items() if isinstance(left, tuple)}
-    # Apple has to do what `broadcast` asks for: test_broadcast.py. `partitions set` renames all keys: test_partitions.py.
-    elsewhere = {"first-push", "up", "migrate", "broadcast create", "broadcast delete", "partitions set"}
+    # Apple has to do what `broadcast` asks for: test_broadcast.py. `partitions` rename all keys: test_partitions.py.
+    renaming = {f"partitions {command}" for command in ("gather", "set", "spread")}
+    elsewhere = {"first-push", "up", "migrate", "broadcast create", "broadcast delete"} | renaming
     assert changing - scene.done == elsewhere
     everything = json.dumps(acts(cli)) + str(redis_of(cli).lrange("carillon:acts", 0, -1))
     assert "PRIVATE KEY" not in everything and "planted" not in everything and TOKEN not in everything

@@ -243,7 +243,7 @@ def test_a_later_migration_takes_back_what_is_no_longer_its(postgres: str) -> No
         *(("KEYS", "*"), ("SCAN", "0"), ("FLUSHALL",), ("CONFIG", "GET", "*"), ("SCRIPT", "FLUSH"), ("MONITOR",)),
         *(("PUBLISH", "x", "y"), ("EVAL", "return redis.call('GET', 'carillon:jwt:x')", "0"), ("GET", "other")),
         *(("GET", "carillon:{fleet}:jwt:x"), ("DEL", "carillon:{fleet}:workers"), ("SET", "carillon:layout", "x")),
-        *(("HSET", "carillon:{p0g2.3}:batch:x", "a", "b"), ("XADD", "carillon:{p0g2.3}:events:demo", "*", "a", "b")),
+        *(("HSET", "carillon:{p0g2.3}:batch:x", "a", "b"), ("XADD", "carillon:{p0g2.3}:open", "*", "a", "b")),
     ],
     ids=lambda command: " ".join(command)[:60],
 )

@@ -11,10 +11,13 @@ from worker.reports.invariants import check_invariants
 
 
 class Spread:
-    """`demo` over so many partitions."""
+    """`demo` over so many partitions, or those of a layout."""
 
-    def __init__(self, postgres_url: str, redis_url: str, partitions: int = 4, **settings: float) -> None:
-        self.layout = Layout(2, tags(partitions), spread=frozenset({"demo"}))
+    def __init__(
+        self, postgres_url: str, redis_url: str, partitions: int = 4, layout: Layout | None = None, **settings: float
+    ) -> None:
+        self.layout = layout or Layout(2, tags(partitions), spread=frozenset({"demo"}))
+        partitions = self.layout.partitions
         self.home = Pipeline(postgres_url, redis_url, layout=self.layout, **settings)  # type: ignore[arg-type]
         of_home = self.home.partition.index
         self.parts = [

@@ -1,6 +1,7 @@
 """Each Redis user of docs/security.md does its work and nothing beyond it."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from tests.valkey import Valkey
 from worker.process.pulse import Pulse
 from worker.reports import signs
 from worker.state.partition import Keyspace
+from worker.state.publishing import publish
 
 
 @pytest.fixture(scope="module", params=["valkey", "redis-server"])
@@ -110,6 +112,22 @@ def test_a_producer_of_one_app_writes_to_that_app_s_stream_only(valkey: Valkey, 
     with inlet, pytest.raises(PublishError, match="refuses this user"):
         inlet.publish(badge(5, "demo"))
     assert admin.xlen("carillon:events:demo") == 3
+
+
+@pytest.mark.parametrize("name", ["carillon-producer", "carillon-producer-demo", "carillon-dashboard"])
+def test_who_publishes_may_write_to_the_streams_of_a_spread_app(valkey: Valkey, admin: Any, name: str) -> None:
+    spread = Layout(2, tags(4), spread=frozenset({"demo"}))
+    admin.set(LAYOUT_KEY, encoded(spread))
+    read = {"type": "channel.read", "user": "leia", "channel": {"id": "lobby"}, "until": "2026-11-21T20:00:00Z"}
+    events = [json.loads(badge(1, "demo")), json.loads(badge(2, "demo")) | read]
+    if name == "carillon-dashboard":
+        with redis.Redis.from_url(url_of(valkey.url, name)) as client:
+            publish(Keyspace(client), [json.dumps(event).encode() for event in events])
+    else:
+        with Publisher(url_of(valkey.url, name), own_stream=name.endswith("demo")) as publisher:
+            publisher.publish_many(events)
+    assert [admin.xlen(spread.stream("demo", channel=channel)) for channel in (None, "lobby")] == [1, 1]
+    assert denied(admin) == []
 
 
 def test_a_worker_may_run_every_command_of_the_scripts(admin: Any) -> None:

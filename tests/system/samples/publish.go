@@ -62,8 +62,16 @@ type vectors struct {
 		App       string
 		Partition map[string]uint32
 	}
+	Channels []struct {
+		App, Channel string
+		Partition    map[string]uint32
+	}
 	Layout  json.RawMessage
 	Streams []struct{ App, Inlet string }
+	Spread  struct {
+		Layout  json.RawMessage
+		Streams []struct{ App, Channel, Stream string }
+	}
 }
 
 func main() {
@@ -75,19 +83,35 @@ func main() {
 	for _, one := range known.Apps {
 		for partitions, expected := range one.Partition {
 			n, _ := strconv.Atoi(partitions)
-			if (layout.Layout{Partitions: uint32(n)}).Partition(one.App) != expected {
+			if (layout.Layout{Partitions: uint32(n)}).Partition(one.App, "") != expected {
 				wrong++
 			}
+		}
+	}
+	for _, one := range known.Channels {
+		for partitions, expected := range one.Partition {
+			n, _ := strconv.Atoi(partitions)
+			spread := layout.Layout{Partitions: uint32(n), Spread: []string{one.App}}
+			if spread.Partition(one.App, one.Channel) != expected {
+				wrong++
+			}
+		}
+	}
+	spread, err := layout.Parse(known.Spread.Layout)
+	check(err)
+	for _, one := range known.Spread.Streams {
+		if spread.Stream(one.App, one.Channel) != one.Stream {
+			wrong++
 		}
 	}
 	found, err := layout.Parse(known.Layout)
 	check(err)
 	for _, one := range known.Streams {
-		if found.Stream(one.App) != one.Inlet {
+		if found.Stream(one.App, "") != one.Inlet {
 			wrong++
 		}
 	}
-	if none, _ := layout.Parse(nil); none.Stream("demo") != "carillon:events" {
+	if none, _ := layout.Parse(nil); none.Stream("demo", "") != "carillon:events" {
 		wrong++
 	}
 	fmt.Printf("{\"wrong\": %d}\n", wrong)

@@ -10,7 +10,13 @@ const vectors = JSON.parse(readFileSync(file, "utf8"));
 const wrong = [];
 for (const { app, partition } of vectors.apps)
   for (const [partitions, expected] of Object.entries(partition))
-    if (partitionOf({ partitions: Number(partitions) }, app) !== expected) wrong.push([app, partitions]);
+    if (partitionOf({ partitions: Number(partitions), spread: [] }, app) !== expected) wrong.push([app, partitions]);
+for (const { app, channel, partition } of vectors.channels)
+  for (const [partitions, expected] of Object.entries(partition))
+    if (partitionOf({ partitions: Number(partitions), spread: [app] }, app, channel) !== expected) wrong.push([app, channel]);
+const spread = parsed(JSON.stringify(vectors.spread.layout));
+for (const { app, channel, stream } of vectors.spread.streams)
+  if (streamOf(spread, app, false, channel) !== stream) wrong.push([app, channel, stream]);
 const layout = parsed(JSON.stringify(vectors.layout));
 for (const { app, inlet, own, pressure } of vectors.streams) {
   const found = [streamOf(layout, app), streamOf(layout, app, true), `${prefixOf(layout, app)}pressure`];

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from producers.events import STREAM
-from producers.partitions import LAYOUT_KEY, Layout, encoded, parsed
+from producers.partitions import LAYOUT_KEY, Layout, encoded, parsed, tags
 from tests.processes import PATIENCE, ROOT
 from tests.programs import NODE_PATH, needs, needs_library
 
@@ -63,8 +63,8 @@ def test_a_sample_publishes_to_the_app_s_partition(program: Any, redis_url: str,
         client.flushdb()
         assert json.loads(process.stdout.readline())["wrong"] in ([], 0)
 
-        def publish(id: str) -> str:
-            process.stdin.write(json.dumps({"app": APP, "id": id}) + "\n")
+        def publish(id: str, **more: object) -> str:
+            process.stdin.write(json.dumps({"app": APP, "id": id, **more}) + "\n")
             process.stdin.flush()
             return str(process.stdout.readline().rstrip("\n"))
 
@@ -74,8 +74,17 @@ def test_a_sample_publishes_to_the_app_s_partition(program: Any, redis_url: str,
             pipe.delete(STREAM).set(STREAM, "closed").set(LAYOUT_KEY, encoded(four)).execute()
         entry = publish("tagged")
         assert _on(client, four.stream(APP)) == {entry: "tagged"}
+        spread = Layout(3, tags(4, 3), spread=frozenset({APP}))
         with client.pipeline() as pipe:
-            pipe.delete(four.stream(APP)).set(four.stream(APP), "closed")
+            pipe.delete(four.stream(APP)).set(four.stream(APP), "closed").set(LAYOUT_KEY, encoded(spread)).execute()
+        entry = publish("spread", type="message.new", channel={"id": "lobby"})
+        assert _on(client, spread.stream(APP, channel="lobby")) == {entry: "spread"}
+        entry = publish("home", type="user.muted")
+        assert _on(client, spread.stream(APP)) == {entry: "home"}
+        for channel in ("lobby", None):
+            stream = spread.stream(APP, channel=channel)
+            client.pipeline().delete(stream).set(stream, "closed").execute()
+        with client.pipeline() as pipe:
             pipe.set(LAYOUT_KEY, encoded(Layout(four.generation, four.tags, closed=True))).execute()
         assert publish("refused").startswith("fault: the partitions are being changed")
         process.stdin.close()
