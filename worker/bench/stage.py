@@ -3,11 +3,9 @@
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,14 +20,14 @@ from producers import events
 from producers.publisher import Publisher
 from worker.core.model import AppSettings
 from worker.database.migrate import migrate
+from worker.demo.crew import Crew
 from worker.demo.services.apns import Apns
-from worker.demo.services.base import Place, Service
+from worker.demo.services.base import Service, save_app
 from worker.demo.services.fcm import Fcm
 from worker.demo.services.web import Web
 from worker.embedded import Engines
 from worker.embedded.home import Home
 from worker.process.runtime import Runtime
-from worker.process.supervisor import Child, stop_all
 from worker.simulator import SimulatorProcess
 from worker.simulator.settings import CommonSettings
 from worker.simulator.web.subscriptions import Wish
@@ -44,43 +42,12 @@ PROCESSES: Final = 2
 THREADS: Final = 8
 #: Seconds that the system has to take what it is given.
 PATIENCE: Final = 60.0
-_GRACE: Final = 15.0
 _PLATFORMS: Final = {"apns": "ios", "fcm": "android", "web": "web"}
 _PART: Final = 500
 
 
 class StalledError(RuntimeError):
     """The system does not take what is published; the text has its last words."""
-
-
-class Crew:
-    """The worker processes."""
-
-    def __init__(self, environ: Mapping[str, str], processes: int) -> None:
-        base = (sys.executable, "-P", "-m", "worker.cli._child", "worker", "--concurrency", str(THREADS))
-        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-        self._last: deque[str] = deque(maxlen=8)
-        self._children = [
-            Child(f"n{number}", (*base, "--name", f"n{number}"), {**environ, "PYTHONPATH": path}, self._heard)
-            for number in range(processes)
-        ]
-
-    def start(self) -> None:
-        for child in self._children:
-            child.start()
-
-    def stop(self) -> None:
-        stop_all(self._children, _GRACE)
-
-    @property
-    def pids(self) -> list[int]:
-        return [child.pid for child in self._children if child.pid is not None]
-
-    def last_words(self) -> str:
-        return "\n".join(self._last)
-
-    def _heard(self, name: str, line: str) -> None:
-        self._last.append(f"{name}: {line}")
 
 
 @dataclass(frozen=True)
@@ -176,11 +143,9 @@ def stage(processes: int = PROCESSES) -> Iterator[Stage]:
         simulators = stack.enter_context(SimulatorProcess(*(_counting(one) for one in services)))
         runtime = Runtime(load(environ), urls)
         stack.callback(runtime.close)
-        runtime.registry.save_app(AppSettings(APP))
-        for one in services:
-            at = Place(simulators.host, simulators.ports[one.kind], simulators.ca_pem)
-            runtime.registry.save_provider(one.provider(APP, at))
-        crew = Crew(environ, processes)
+        save_app(runtime.registry, AppSettings(APP), services, simulators)
+        worker = ("worker", "--concurrency", str(THREADS))
+        crew = Crew(environ, {f"n{number}": [*worker, "--name", f"n{number}"] for number in range(processes)})
         stack.callback(crew.stop)
         crew.start()
         publisher = stack.enter_context(Publisher(urls.redis, timeout=20))

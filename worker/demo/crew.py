@@ -1,10 +1,11 @@
-"""The processes of the demo's system: workers, beat and Flower, each with a log of its own."""
+"""The processes of a system that ends with its starter: workers, and for the demo beat and Flower."""
 
 import os
 import socket
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,28 +16,26 @@ GRACE: Final = 20.0
 
 
 class Crew:
-    """Everybody but the engines and the simulator."""
+    """Commands of ours by the names of their processes. Each has a log of its own in `logs`, where that is given."""
 
-    def __init__(self, logs: Path, environ: dict[str, str], *, workers: int) -> None:
-        self.flower_port = _free_port()
+    def __init__(
+        self, environ: Mapping[str, str], commands: Mapping[str, Sequence[str]], *, logs: Path | None = None
+    ) -> None:
         self._logs = logs
         self._lock = threading.Lock()
         #: How often a process ended by itself.
         self.deaths = 0
         self._last: deque[str] = deque(maxlen=8)
         base = (sys.executable, "-P", "-m", "worker.cli._child")
-        environ = environ | {"PYTHONUNBUFFERED": "1"}
-        environ["PYTHONPATH"] = os.pathsep.join(
-            filter(None, (str(Path(__file__).parents[2]), environ.get("PYTHONPATH")))
-        )
+        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), environ.get("PYTHONPATH"))))
         self._children = [
-            Child(name, [*base, *command], environ, self._write)
-            for name, command in _commands(workers, self.flower_port).items()
+            Child(name, [*base, *command], {**environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}, self._heard)
+            for name, command in commands.items()
         ]
 
     @property
-    def flower_url(self) -> str:
-        return f"http://127.0.0.1:{self.flower_port}"
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._children if child.pid is not None]
 
     def last_words(self) -> str:
         """What they said last."""
@@ -56,11 +55,22 @@ class Crew:
         """Ends all of them, also after a start that did not come to its end."""
         stop_all(self._children, GRACE)
 
-    def _write(self, name: str, line: str) -> None:
-        with self._lock, (self._logs / f"{name}.log").open("a") as log:
-            log.write(line + "\n")
+    def _heard(self, name: str, line: str) -> None:
+        with self._lock:
+            if self._logs is not None:
+                with (self._logs / f"{name}.log").open("a") as log:
+                    log.write(line + "\n")
             self._last.append(f"{name}: {line}")
             self.deaths += line.startswith("ended with exit code")
+
+
+class DemoCrew(Crew):
+    """Everybody but the engines and the simulators."""
+
+    def __init__(self, logs: Path, environ: Mapping[str, str], *, workers: int) -> None:
+        port = _free_port()
+        self.flower_url = f"http://127.0.0.1:{port}"
+        super().__init__(environ, _commands(workers, port), logs=logs)
 
 
 def _commands(workers: int, flower_port: int) -> dict[str, list[str]]:

@@ -16,9 +16,9 @@ from worker.core.model import AppSettings
 from worker.database import delete_app
 from worker.database.migrate import migrate
 from worker.database.postgres import transaction
-from worker.demo.crew import Crew
+from worker.demo.crew import DemoCrew
 from worker.demo.services.apns import Apns
-from worker.demo.services.base import Place, Service
+from worker.demo.services.base import Service, save_app
 from worker.demo.services.fcm import Fcm
 from worker.demo.services.web import Web
 from worker.demo.world import MAX_AGE, World
@@ -43,7 +43,7 @@ class Stage:
     runtime: Runtime
     services: Sequence[Service]
     simulators: SimulatorProcess
-    crew: Crew
+    crew: DemoCrew
     publisher: Publisher
     logs: Path
 
@@ -86,7 +86,7 @@ def stage(
         say(f"schema brought up to date, {len(applied)} migrations" if applied else "schema is up to date")
         logs = settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        crew = Crew(logs, environ, workers=workers)
+        crew = DemoCrew(logs, environ, workers=workers)
         stack.callback(crew.stop)
         crew.start()
         say(f"starting {workers} urgent worker{'s' * (workers > 1)}, a bulk worker, beat and Flower")
@@ -98,12 +98,8 @@ def stage(
         runtime = Runtime(settings, urls)
         stack.callback(runtime.close)
         attention = Attention(online_delay=ONLINE_DELAY, present="active", sound_every=SOUND_EVERY)
-        runtime.registry.save_app(
-            AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE, attention=attention)
-        )
-        for one in services:
-            at = Place(simulators.host, simulators.ports[one.kind], simulators.ca_pem)
-            runtime.registry.save_provider(one.provider(world.app, at))
+        app = AppSettings(world.app, member_cap=world.member_cap, max_age=MAX_AGE, attention=attention)
+        save_app(runtime.registry, app, services, simulators)
         say(f"app {world.app!r} has a provider of each kind, with keys of its own")
         if not settings.embedded and not keep:
             stack.callback(forget, runtime, world.app)

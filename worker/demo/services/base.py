@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
-from worker.core.model import Provider
+from worker.core.model import AppSettings, Provider
+from worker.database.registry import Registry
 from worker.demo.world import Device, Nature
-from worker.simulator import Answer, Rule, Script
+from worker.simulator import Answer, Rule, Script, SimulatorProcess
 from worker.simulator.settings import CommonSettings
 
 
@@ -79,3 +80,11 @@ class Service(ABC):
 def joined(*titles: str | None) -> str:
     """A title and a subtitle as one."""
     return " · ".join(filter(None, titles))
+
+
+def save_app(registry: Registry, app: AppSettings, services: Iterable[Service], simulators: SimulatorProcess) -> None:
+    """The app with a provider of each kind, at the simulators."""
+    registry.save_app(app)
+    for one in services:
+        at = Place(simulators.host, simulators.ports[one.kind], simulators.ca_pem)
+        registry.save_provider(one.provider(app.name, at))
