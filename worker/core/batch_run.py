@@ -73,9 +73,8 @@ class BatchRun:
 
     #: Whether its badge numbers are those of the home of its app, which is another partition, and were taken there before.
     numbered: bool = False
-    #: Whether it has its devices there, and seconds after which it is taken again, if it is returned.
+    #: Whether it has its devices there.
     claims: bool = False
-    returns_after: float = 0.0
 
     #: Whether any device of its way may be in a cooldown, or was refused and accepted nothing since.
     troubled: bool = True

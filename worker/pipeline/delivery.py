@@ -44,7 +44,7 @@ from worker.pipeline.steps.find_provider import FindProvider
 from worker.pipeline.steps.hold_back import hold_back
 from worker.pipeline.steps.in_bulkhead import InBulkhead
 from worker.pipeline.steps.note_calls import NoteCalls
-from worker.pipeline.steps.number_at_home import NumberAtHome, ReleaseAtHome
+from worker.pipeline.steps.number_at_home import BUSY, NumberAtHome, ReleaseAtHome
 from worker.pipeline.steps.record_answers import RecordAnswers
 from worker.pipeline.steps.report import Report
 from worker.pipeline.steps.retire_devices import RetireDevices
@@ -189,9 +189,13 @@ class Delivery:
 
     def _try(self, run: BatchRun) -> dict[str, int]:
         try:
-            if perform(self._steps, run) == "return":
-                run.freed = self._insist(self._journal.return_batch, run.id, run.returns_after)
-                self.recorder.come_back(run.id, run.returns_after)
+            end = perform(self._steps, run)
+            if end == "wait":
+                self._journal.await_home(run.id, BUSY)
+                self.recorder.come_back(run.id, BUSY)
+                return {"parked": len(run.pending())}
+            if end == "return":
+                run.freed = self._insist(self._journal.return_batch, run.id)
                 self._release(run, done=False)
                 return {"parked": len(run.pending())}
             return self._conclude(run)

@@ -128,7 +128,7 @@ class Recorder:
         self._note((one.id, one.delay) for one in batches)
 
     def come_back(self, batch: str, delay: float) -> None:
-        """The same for one that was returned."""
+        """The same for one that waits as a whole."""
         self._note([(batch, delay)])
 
     def _note(self, batches: Iterable[tuple[str, float]]) -> None:

@@ -362,6 +362,10 @@ class Journal:
         """The batch has its badge numbers of the home of its app: they are not counted again."""
         self._scripts.note_numbered(id=batch)
 
+    def await_home(self, batch: str, delay: float) -> None:
+        """The batch is taken again after `delay` seconds. It keeps its devices: what came after it waits as well."""
+        self._scripts.await_home(id=batch, delay=delay)
+
     def return_batch(self, batch: str, delay: float = 0.0) -> Freed:
         """Hands the batch back, to be taken again at once or after `delay` seconds.
 

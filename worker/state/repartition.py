@@ -39,6 +39,7 @@ from worker.state.repartition_rules import (
     WHOLE,
     channel_of_item,
     channel_of_key,
+    is_by_hand,
     items_tell_channel,
     renamed,
     stays_as_well,
@@ -407,6 +408,8 @@ class Copy:
             if stays_as_well(family):
                 targets.add(self._target(old, app))
             whole = list(value)
+            if is_by_hand(family, whole) and self._after.is_spread(app):
+                targets |= {*range(self._after.partitions)}
             for p in targets:
                 found[p] = whole
         for p, items in found.items():

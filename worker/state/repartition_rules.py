@@ -4,10 +4,11 @@ An item is a field and its value, a member and its score, or a member. A family 
 lose: a test compares the two lists. Which app a key or an item belongs to stands in `app_of.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from worker.state import app_of
+from worker.state.copying import text_of
 from worker.state.keys import FAMILIES
 
 _OURS: Final = frozenset(name for name, family in FAMILIES.items() if family.scope == "partition")
@@ -46,6 +47,11 @@ def channel_of_key(family: str, parts: tuple[str, ...]) -> str | None:
 def stays_as_well(family: str) -> bool:
     """Whether the key of a channel is wanted in the home too."""
     return family in _OF_CHANNELS
+
+
+def is_by_hand(family: str, items: Iterable[tuple[Any, Any]]) -> bool:
+    """Whether the key is a provider's stop by a person, which is in all partitions of its app."""
+    return family == "BREAKER" and any(text_of(name) == "manual" and text_of(of) == "1" for name, of in items)
 
 
 def items_tell_channel(family: str) -> bool:

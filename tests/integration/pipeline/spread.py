@@ -67,10 +67,12 @@ class Spread:
             part.retire_deferred()
         return self.apns.sent[before:]
 
-    def later(self, seconds: float = 1000.0) -> None:
-        """Time passes, also for what batches have at home."""
+    def later(self, seconds: float = 1000.0, *, leases: bool = True) -> None:
+        """Time passes, also for what batches have at home. Without `leases` whoever has taken something keeps it."""
         for part in self.parts:
-            part.later(seconds)
+            part.later(seconds, leases=leases)
+        if not leases:
+            return
         for key in [*self.redis.scan_iter(f"{self.home.partition.prefix}batch:*~*")]:
             self.redis.delete(key)
 

@@ -1,7 +1,9 @@
 """A spread app's badges are taken at home, once for each batch, whatever dies in between."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,8 @@ from producers import events as ev
 from tests.integration.pipeline.harness import message, stamp, token
 from tests.integration.pipeline.spread import Spread, used
 from worker.core.model import Notification
+from worker.state.homes import Homes
+from worker.state.redis import Redis
 
 
 class Died(BaseException):
@@ -163,3 +167,57 @@ def test_a_device_that_another_partition_sends_to_waits(spread: Spread, monkeypa
     spread.later()
     spread.deliver()
     assert shown(spread.apns.sent)[-1] == 2
+
+
+def test_what_waited_for_a_device_goes_before_what_came_later(spread: Spread) -> None:
+    """Of one channel in their order, although the first one was taken while its device was busy."""
+    members(spread, "han")
+    busy, part = spread.home, spread.others[0]
+    spread.publish(message(channel=spread.channel(busy), id="busy"))
+    for n in (1, 2):
+        spread.publish(message(channel=spread.channel(part), id=f"e{n}", text=f"number {n}"))
+        spread.take()
+        spread.expand()
+
+    def meanwhile() -> None:
+        spread.apns.before = lambda: None
+        assert part.delivery.deliver("urgent") == {"parked": 1}
+
+    spread.apns.before = meanwhile
+    busy.deliver()
+    part.deliver()
+    spread.later(leases=False)
+    part.deliver()
+    texts = [json.loads(n.payload)["aps"]["alert"]["body"] for n in spread.apns.sent]
+    assert texts == ["hello", "number 1", "number 2"]
+    assert shown(spread.apns.sent) == [1, 2, 3]
+
+
+def calls_of(redis: Redis, act: Callable[[], object]) -> int:
+    """Scripts and commands that Redis runs meanwhile."""
+
+    def all_calls() -> int:
+        stats: Any = redis.info("commandstats")
+        return sum(one["calls"] for name, one in stats.items() if name not in ("cmdstat_info", "cmdstat_time"))
+
+    before = all_calls()
+    act()
+    return all_calls() - before
+
+
+def test_what_lies_at_home_costs_what_it_costs_without_a_spread_app(spread: Spread) -> None:
+    """The same commands, for a spread app's messages at home and for those of an app that is not spread."""
+    members(spread, "han")
+    home, counts = spread.home, list[int]()
+    for homes in (Homes(home.partition), Homes(home.partition), home.homes):  # the first one loads scripts
+        spread.publish(message(channel=spread.channel(home), id=f"e{len(counts)}"))
+        spread.take()
+        home.expand()
+        delivery = home.new_delivery(homes=homes)
+        counts.append(calls_of(spread.redis, partial(delivery.deliver, "urgent")))
+    assert counts[1] == counts[2] > 0
+    part = spread.others[0]
+    spread.publish(message(channel=spread.channel(part), id="away"))
+    spread.take()
+    part.expand()
+    assert calls_of(spread.redis, partial(part.delivery.deliver, "urgent")) > counts[1]

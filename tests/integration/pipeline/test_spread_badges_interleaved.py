@@ -1,5 +1,6 @@
 """Any order of what two partitions do to a device, and of what dies: the last push that arrives carries the true badge."""
 
+from collections import defaultdict
 from typing import Any, ClassVar
 
 import pytest
@@ -43,6 +44,14 @@ class Device:
         self.counts: set[int] = set()
         #: What its icon shows; None: nobody has said since its last message was dropped, or it was cleared.
         self.shows: int | None = None
+        #: Places of what has arrived, by partition.
+        self.arrived: defaultdict[int, list[int]] = defaultdict(list)
+
+    def arrive(self, part: int, place: int) -> None:
+        """Of one partition the first time in order."""
+        if place not in self.arrived[part]:
+            assert place > max(self.arrived[part], default=0)
+            self.arrived[part].append(place)
 
 
 class Badges(RuleBasedStateMachine):
@@ -96,9 +105,8 @@ class Badges(RuleBasedStateMachine):
         if dies == "noted" and (home := self.homes[part].of(APP)) is not None:
             home.number(run.id, run.batch, again=run.numbered, lease=60)
             return
-        if step(run) == "return":
-            self.journals[part].return_batch(run.id, 0.0)
-            ReleaseAtHome(self.homes[part])(run, done=False)
+        if step(run) == "wait":
+            self.journals[part].await_home(run.id, 10.0)
             return
         WaitForEarlier(lambda: NOW)(run)
         self.flights.append(Flight(part, run))
@@ -127,6 +135,7 @@ class Badges(RuleBasedStateMachine):
         flight.sends = True
         for index in flight.run.pending():
             job = flight.run.jobs[index]
+            self.devices[job.device].arrive(flight.part, flight.run.batch.sendings[job.sending].place)
             self.devices[job.device].shows = job.badge
             flight.run.outcomes[index] = DELIVERED
 
@@ -161,15 +170,23 @@ class Badges(RuleBasedStateMachine):
         self.devices[device].counts.clear()
         self.devices[device].shows = None
 
-    @precondition(lambda self: not self.flights)
     @rule()
-    def leases_end(self) -> None:
+    def what_waits_is_due(self) -> None:
+        self._due(leases=False)
+
+    def _due(self, *, leases: bool) -> None:
         for part, journal in zip(self.keyspace, self.journals, strict=True):
             due: Any = self.redis.zrange(part.keys.DUE(), 0, -1)
             for member in due:
-                self.redis.zadd(part.keys.DUE(), {member: 1})
+                if leases or not self.redis.hexists(part.keys.BATCH(member[2:].decode()), "leased"):
+                    self.redis.zadd(part.keys.DUE(), {member: 1})
             self.redis.delete(part.keys.ASKED())
             journal.make_due_ready()
+
+    @precondition(lambda self: not self.flights)
+    @rule()
+    def leases_end(self) -> None:
+        self._due(leases=True)
         for claim in list(self.redis.scan_iter(f"{self.home.prefix}batch:*~*")):
             self.redis.delete(claim)
 

@@ -745,6 +745,20 @@ def test_a_batch_knows_that_it_was_counted_elsewhere(redis: Redis, scripts: Scri
     assert scripts.note_numbered(id="gone") == 0
 
 
+@runs("await_home")
+def test_a_batch_that_waits_for_home_keeps_its_devices(redis: Redis, scripts: Scripts, journal: Journal) -> None:
+    expanded(redis, journal)
+    taken(journal)
+    assert [scripts.await_home(id="b1", delay=10.0) for _ in range(2)] == [1, 1]
+    assert redis.hget(keys.BATCH("b1"), "leased") is None
+    assert redis.hget(keys.SENDING(1), "7") == b"b1"
+    assert journal.take_batch("urgent") is None
+    redis.zadd(keys.DUE(), {"b:b1": 1})
+    journal.make_due_ready()
+    assert taken(journal).id == "b1"
+    assert scripts.await_home(id="gone", delay=1.0) == 0
+
+
 @runs("carry_home")
 def test_a_note_is_taken_once(redis: Redis, scripts: Scripts) -> None:
     left = {

@@ -14,6 +14,7 @@ from tests.integration.pipeline.spread import Spread
 from tests.integration.stores.test_repartition import HAN, KilledError, System, filled
 from worker.core.batch import device_orders
 from worker.process.repartition import RepartitionError, command_of, gather, in_force, spread, under_way
+from worker.state.breaker import Breakers
 from worker.state.partition import Keyspace
 from worker.state.repartition_rules import channel_of_item, channel_of_key
 
@@ -96,7 +97,10 @@ def test_what_goes_on_in_between_and_afterwards_is_what_would_have_gone_on(syste
     system.change(4)
     system.run(spread, "demo")
     found = Spread(*system.urls, layout=in_force(system.runtime.redis))
-    found.home.breaker.resume(found.home.provider.id, by_hand=True)
+    provider = found.home.provider.id
+    # A stop by hand is one in all partitions.
+    assert all((one := part.breaker.stopped(provider)) is not None and one.manual for part in found.parts)
+    assert Breakers(found.home.keyspace.all_of("demo")).resume(provider)
     assert [badge_of(one) for one in found.run()] == [4, 4, 4]
     assert found.badge(1) == 4
     for part in found.others:

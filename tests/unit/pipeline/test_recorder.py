@@ -8,8 +8,8 @@ import pytest
 from tests.processes import PATIENCE
 from tests.unit.pipeline.runs import NOW, fake
 from worker.core.batch import Batch, Freed
-from worker.core.model import ACCEPTED, Answer
-from worker.pipeline.recorder import RENEW_SECONDS, Recorder
+from worker.core.model import ACCEPTED, Answer, Response
+from worker.pipeline.recorder import RENEW_SECONDS, Claim, Recorder
 from worker.state import redis
 from worker.state.journal import QueuedBatch
 
@@ -88,3 +88,23 @@ def test_a_bug_in_what_wakes_workers_does_not_end_the_thread_that_keeps_leases(m
     recorder.wake = wake
     with recorder.watch("b1", [0], [None], NOW):
         assert again.wait(PATIENCE)
+
+
+def test_devices_at_home_are_kept_while_a_batch_is_in_flight_but_those_that_have_accepted():
+    clock, home, journal = [NOW], fake(renew=Freed(0, 0)), fake(record=Freed(0, 0))
+    journal.lease = 8.0
+    recorder = Recorder(journal, lambda: clock[0])
+    recorder._thread = threading.current_thread()
+    seen: list[Response | None] = [None, None, None]
+    with recorder.watch("b1", [0, 1, 2], seen, NOW, Claim(home, [7, 7, 8], needed=[9])):
+        recorder.record()
+        assert home.made == []
+        seen[:] = [ACCEPTED, None, ACCEPTED]
+        clock[0] += RENEW_SECONDS
+        recorder.record()
+        assert home.made == [("renew", ([("b1", [8])], 8.0))]
+        seen[1] = ACCEPTED
+        clock[0] += RENEW_SECONDS
+        recorder.record()
+    [_, (_, ([(batch, accepted)], lease))] = home.made
+    assert (batch, sorted(accepted), lease) == ("b1", [7, 8], 8.0)

@@ -6,8 +6,8 @@ from typing import Literal
 from worker.core.batch_run import BatchRun
 
 #: How a run ends before the last step: `conclude`, because no job is left to send; `return`, because none may be sent now: the
-#: batch is the first of its line again.
-End = Literal["conclude", "return"]
+#: batch is the first of its line again; `wait`, because all of its devices are busy elsewhere.
+End = Literal["conclude", "return", "wait"]
 #: Does one thing to a run. None: the next step follows.
 Step = Callable[[BatchRun], End | None]
 

@@ -35,8 +35,7 @@ class NumberAtHome:
             pending = run.pending()
             blocked = [index for index in pending if run.jobs[index].device in given.blocked]
             if blocked and len(blocked) == len(pending):
-                run.returns_after = BUSY
-                return "return"
+                return "wait"
             run.set_outcome(blocked, Wait(EARLIER, BUSY, in_flight=True))
         return None
 
