@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from config.seldom import Seldom
 from tests.databases import Databases, admin, create, drop, named
@@ -32,6 +33,10 @@ for _number, _handler in (
 ):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+# How long an example takes is a matter of the machine.
+settings.register_profile("any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # The tests' own objects are many and stay. With the usual thresholds a third of a run's CPU goes into looking at them.
 gc.set_threshold(20_000, 20, 50)
