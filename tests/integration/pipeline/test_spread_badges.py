@@ -147,6 +147,28 @@ def test_a_dropped_message_gives_its_number_back(spread: Spread) -> None:
     assert spread.badge(1) == 2
 
 
+@pytest.mark.parametrize(
+    "where", ["worker.core.batch_run.BatchRun.set_numbers", "worker.pipeline.steps.send.Send.__call__"]
+)
+def test_a_worker_that_dies_gives_no_number_back_twice(
+    spread: Spread, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members(spread, "han")
+    part = spread.others[0]
+    spread.publish(*(message(channel=spread.channel(part), id=id, seconds=at) for id, at in (("e1", -3590), ("e2", 0))))
+    spread.take()
+    spread.expand()
+    part.now += 60
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            _dies(patch, where)
+            with pytest.raises(Died):
+                part.deliver()
+        spread.later()
+    assert part.deliver() == [{"dropped.expired": 1, "accepted": 1}]
+    assert (spread.badge(1), shown(spread.apns.sent)) == (1, [1])
+
+
 def test_a_device_that_another_partition_sends_to_waits(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the push with the smaller number might arrive last."""
     members(spread, "han")
