@@ -3,20 +3,31 @@
 No script reads or writes these keys.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+import logging
+import threading
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, cast
 
+from redis.exceptions import ConnectionError as Unconnected
 from redis.exceptions import ResponseError
 
+from config.seldom import Seldom
 from worker.core.digest import conversation
-from worker.state import keys
+from worker.state import keys, servers
 from worker.state.partition import Keyspace
-from worker.state.redis import Redis
+from worker.state.parts import Parts
+from worker.state.redis import Away, Redis
+
+log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: The longest life time that a publisher gives, in seconds; a key without one gets it.
 LONGEST: Final = 604_800
 #: Seconds for which a read marker counts after the last write to its channel, where the chat server does not say.
 MARKED: Final = 90_000
+#: The reads of a process, each of which goes on alone where a node does not answer within so many seconds.
+_PARTS: Final = Parts(1.0, passing=Away)
 #: Bytes of a value: values have no meaning, but that of `viewing` is a channel, or a channel and a thread.
 _LARGEST: Final = {keys.ONLINE: 64, keys.ACTIVE: 64, keys.VIEWING: 2048}
 
@@ -39,8 +50,52 @@ def read(
 ) -> tuple[Mapping[str, bytes], list[Mapping[str, int]]]:
     """The values of those of the keys that exist, and for each of `marked` user -> milliseconds of the newest message read.
 
-    One round trip where nobody has marked anything as read.
+    One round trip where nobody has marked anything as read. In a cluster, what a node has that does not answer soon is not known:
+    the users there count as if nothing were written of them, so that nobody else waits for it.
     """
+    if not servers.spread(redis):
+        return _read(redis, present, marked)
+    pool, thread = id(cast("Any", redis.connection_pool).pool), threading.get_ident()
+    outcome = _PARTS.call(("presence", pool, thread), lambda: _read(redis, present, marked))
+    if outcome is not None:
+        if outcome.fault is not None and not isinstance(outcome.fault, Away):
+            raise outcome.fault
+        if outcome.fault is None:
+            found: tuple[Mapping[str, bytes], list[Mapping[str, int]]] = outcome.value
+            return found
+    return _of_those_that_answer(redis, present, marked, (pool, thread))
+
+
+def _of_those_that_answer(
+    redis: Redis, present: Collection[str], marked: Sequence[Markers], names: Hashable
+) -> tuple[Mapping[str, bytes], list[Mapping[str, int]]]:
+    by_key = {one.key: n for n, one in enumerate(marked)}
+    works: dict[Hashable, Callable[[], Any]] = {}
+    of: dict[Hashable, list[Markers]] = {}
+    for at, some in servers.by_server(redis, {*present, *by_key}).items():
+        theirs = [name for name in some if name in present]
+        of[at, names] = [one for one in marked if one.key in some]
+        works[at, names] = partial(_read, redis, theirs, of[at, names])
+    values: dict[str, bytes] = {}
+    read_by_key: dict[str, Mapping[str, int]] = {}
+    silent = 0
+    for name, outcome in _PARTS.calls(works).items():
+        if outcome is None or isinstance(outcome.fault, Away):
+            silent += 1
+        elif outcome.fault is not None:
+            raise outcome.fault
+        else:
+            values |= outcome.value[0]
+            read_by_key |= {one.key: marks for one, marks in zip(of[name], outcome.value[1], strict=True)}
+    if silent == len(works):
+        raise Unconnected("no node answers of those that have the users' presence")
+    seldom.warning("a node with users' presence does not answer, they count as absent", extra={"nodes": silent})
+    return values, [read_by_key.get(one.key, {}) for one in marked]
+
+
+def _read(
+    redis: Redis, present: Collection[str], marked: Sequence[Markers]
+) -> tuple[Mapping[str, bytes], list[Mapping[str, int]]]:
     if not present and not marked:
         return {}, []
     asked = list(present)

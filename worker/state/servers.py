@@ -224,6 +224,15 @@ def spread(client: redis.Redis) -> bool:
     return isinstance(lent := cast("Any", client.connection_pool), _Lent) and lent.pool.spread
 
 
+def by_server(client: redis.Redis, names: Iterable[str]) -> dict[Address, list[str]]:
+    """The keys of a client for any slot, by the node that has them now."""
+    finder = cast("Any", client.connection_pool).pool.finder
+    found: defaultdict[Address, list[str]] = defaultdict(list)
+    for name in names:
+        found[finder.address(slot_of(name.encode()))].append(name)
+    return found
+
+
 def _bound(pool: _Pool, slot_key: str) -> redis.Redis:
     return redis.Redis(connection_pool=cast("Any", _Lent(pool, slot_of(slot_key.encode()))))
 
