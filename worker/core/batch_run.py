@@ -62,6 +62,8 @@ class BatchRun:
     taken_at: float = 0.0
     sent_at: float = 0.0
     answered_at: float = 0.0
+    #: Whether whoever decided it has it without a pause: its devices were read with the decision.
+    just_decided: bool = False
     #: Why a batch of a stopped provider was handed out; None: its provider is not stopped.
     look: Look | None = None
     #: Devices that another batch has had in flight for long, or that are another's turn.

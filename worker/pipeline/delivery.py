@@ -176,9 +176,28 @@ class Delivery:
         except UnreadableError as batch:
             self._poison.put_off_unread(batch)
             return {"failed": 1}
-        if taken is None:
-            return {}
+        return {} if taken is None else self._deliver(_begin(taken, taken_at), lane, wake, tell)
+
+    def deliver_taken(
+        self,
+        taken: Taken,
+        taken_at: float,
+        wake: Callable[[Lane, int], None] | None = None,
+        tell: Callable[[str, str, Mapping[str, int]], None] | None = None,
+    ) -> dict[str, int]:
+        """As `deliver`, of a batch that was taken as it was written. Its lease began no earlier than at `taken_at`."""
+        self.recorder.wake = wake
         run = _begin(taken, taken_at)
+        run.just_decided = True
+        return self._deliver(run, taken.batch.lane, wake, tell)
+
+    def _deliver(
+        self,
+        run: BatchRun,
+        lane: Lane,
+        wake: Callable[[Lane, int], None] | None,
+        tell: Callable[[str, str, Mapping[str, int]], None] | None,
+    ) -> dict[str, int]:
         counts = self._try(run)
         if tell is not None:
             tell(run.batch.app, self._name(run.batch.provider), counts)

@@ -21,8 +21,8 @@ class Expanders:
         self._working, self._missed = 0, False
         self._lock = threading.Lock()
 
-    def work(self, expand: Callable[[], bool], seconds: float) -> bool:
-        """Expands pieces until `seconds` have passed. Does nothing if enough tasks expand already.
+    def work(self, expand: Callable[[], bool], seconds: float, *, leaves: Callable[[], bool] = lambda: False) -> bool:
+        """Expands pieces until `seconds` have passed, or `leaves` says so. Does nothing if enough tasks expand already.
 
         `expand` returns whether there is more. Returns whether another wake-up is needed.
         """
@@ -41,7 +41,7 @@ class Expanders:
                 raise
             with self._lock:
                 more, self._missed = more or self._missed, False
-                if not more or self._clock() > ends:
+                if not more or leaves() or self._clock() > ends:
                     # In the same step in which it found nothing more, so that no wake-up is missed.
                     self._working -= 1
                     return more

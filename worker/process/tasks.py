@@ -98,8 +98,8 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None, p
         return {}
     work, expanders = Work(), of.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working(bulk=lane == "bulk") as works:
-        if works and expanders.work(lambda: _fan_out(runtime, of, lane, work, partial(wake_deliver, of)), EXPANDS):
-            _wake(fan_out, of, lane, 1, most=2 * MOST)
+        if works:
+            _expand_and_deliver(runtime, of, lane, expanders, work, partial(wake_deliver, of), [])
     _after(runtime, fan_out, of, lane, works=works)
     return work.result(fan_out.request.id)
 
@@ -121,11 +121,11 @@ def _handed_over(runtime: Runtime, of: PartitionRuntime) -> Result:
 
     It does not wait until fewer threads work: these may all be busy with a large channel.
     """
-    own = 0
+    own, taken = 0, list[Expanded]()
 
     def wake(lane: Lane, batches: int) -> None:
         nonlocal own
-        if lane == "urgent" and batches and not own:
+        if lane == "urgent" and batches and not own and not taken:
             own = 1
             batches -= 1
         while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, of)):
@@ -133,8 +133,7 @@ def _handed_over(runtime: Runtime, of: PartitionRuntime) -> Result:
         wake_deliver(of, lane, batches)
 
     with shown("carillon.fan_out", _arguments(of, "urgent")) as work:
-        if of.expanders.work(lambda: _fan_out(runtime, of, "urgent", work, wake), EXPANDS):
-            _wake(fan_out, of, "urgent", 1, most=2 * MOST)
+        _expand_and_deliver(runtime, of, "urgent", of.expanders, work, wake, taken)
     return _deliver_one(of) if own else {}
 
 
@@ -145,8 +144,43 @@ def _deliver_one(of: PartitionRuntime) -> Result:
     return {}
 
 
-def _fan_out(runtime: Runtime, of: PartitionRuntime, lane: Lane, work: Work, wake: Callable[[Lane, int], None]) -> bool:
-    """Adds to `work`. `wake` gets the batches that it made, by lane. Returns whether there is more for this task."""
+def _expand_and_deliver(
+    runtime: Runtime,
+    of: PartitionRuntime,
+    lane: Lane,
+    expanders: Expanders,
+    work: Work,
+    wake: Callable[[Lane, int], None],
+    taken: list[Expanded],
+) -> None:
+    """Expands the lane's next messages, and delivers what it took of them as it wrote it; adds both to `work` and `taken`.
+
+    `wake` gets the other batches that it made, by lane.
+    """
+    more = expanders.work(
+        lambda: _fan_out(runtime, of, lane, work, wake, taken.append), EXPANDS, leaves=lambda: bool(taken)
+    )
+    if more and not (taken and runtime.hand_over.offer(partial(_handed_over, runtime, of))):
+        _wake(fan_out, of, lane, 1, most=2 * MOST)
+    for expanded in taken:
+        for batch in expanded.taken:
+            with shown("carillon.deliver", _arguments(of, lane)) as delivered:
+                of.delivery.deliver_taken(batch, expanded.taken_at, partial(wake_deliver, of), delivered.add)
+        of.fan_out.keep(expanded.kept)
+
+
+def _fan_out(
+    runtime: Runtime,
+    of: PartitionRuntime,
+    lane: Lane,
+    work: Work,
+    wake: Callable[[Lane, int], None],
+    deliver_here: Callable[[Expanded], None],
+) -> bool:
+    """Adds to `work`. `wake` gets the batches that it made, by lane, and `deliver_here` what has batches that it took.
+
+    Returns whether there is more for this task.
+    """
     opened = of.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
     if not opened:
         return False
@@ -154,13 +188,15 @@ def _fan_out(runtime: Runtime, of: PartitionRuntime, lane: Lane, work: Work, wak
     if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
         wake_fan_out(of, 1)
     try:
-        expanded = _expand(runtime, of, opened)
+        expanded = _expand(runtime, of, opened, here=lane == "urgent" and len(opened) <= FEW)
     except postgres.Unavailable:  # other messages of their channels need not wait until the leases end
         of.journal.give_back(lane, opened)
         raise
+    if expanded.taken:
+        deliver_here(expanded)
     of.journal.give_back(lane, expanded.remaining)
     for of_lane, n in expanded.batches.items():
-        wake(of_lane, n)
+        wake(of_lane, n - (len(expanded.taken) if of_lane == "urgent" else 0))
     wake_fan_out(of, expanded.unfinished, "bulk")
     if lane == "urgent":
         more = more or expanded.freed > 0
@@ -389,10 +425,13 @@ def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     return woken
 
 
-def _expand(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened]) -> Expanded:
-    """Finds the message that cannot be expanded by halving, so that it does not stop the others."""
+def _expand(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened], *, here: bool = False) -> Expanded:
+    """Finds the message that cannot be expanded by halving, so that it does not stop the others.
+
+    `here`: this task delivers a batch of it that is the next.
+    """
     try:
-        return of.fan_out.expand(opened)
+        return of.fan_out.expand(opened, full=runtime.bulkhead.full() if here else None)
     except (postgres.Unavailable, *redis.Unavailable):
         raise
     except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its message

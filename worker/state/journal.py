@@ -266,9 +266,27 @@ class Journal:
         `answered`: names of reminders that end. Returns these ids, and how many messages can be taken because no task has their
         channels any more.
         """
+        return self.expand_and_take(steps, queued, counts, accounts, looks, missed, answered)[:2]
+
+    def expand_and_take(
+        self,
+        steps: Sequence[Step],
+        queued: Sequence[QueuedBatch],
+        counts: Counts,
+        accounts: Sequence[bytes],
+        looks: Sequence[QueuedLook] = (),
+        missed: Sequence[Missed] = (),
+        answered: Collection[str] = (),
+        full: Collection[Way] | None = None,
+    ) -> tuple[set[str], int, Taken | None]:
+        """As `expand`, and takes the first of the urgent batches, where `take_batch` would give just that one.
+
+        It is of no way in `full`; None: none is taken.
+        """
+        first = next((one for one in queued if self._is_at_once(one, full)), None) if full is not None else None
         here = [one for one in missed if self._of.is_home(one.app)]
         left = _left_for_users(here)
-        stale, freed = self._scripts.expand(
+        stale, freed, *taken = self._scripts.expand(
             steps=steps,
             patience=OVERTAKE,
             batches=self._queued(queued),
@@ -280,8 +298,20 @@ class Journal:
             homeward=[] if len(here) == len(missed) else list(self._notes(missed)),
             counts=_counts(counts),
             accounts=accounts,
+            at_once="" if first is None else first.id,
+            lease=self.lease,
         )
-        return {entry.decode() for entry in stale}, int(freed)
+        of_first = None
+        if first is not None and taken:
+            badges, waits, overtaking, troubled = taken[0]
+            how = _waits(waits), list(overtaking), bool(troubled)
+            of_first = Taken(first.id, first.batch, _numbers(badges), b"", (), None, frozenset(), *how)
+        return {entry.decode() for entry in stale}, int(freed), of_first
+
+    def _is_at_once(self, queued: QueuedBatch, full: Collection[Way]) -> bool:
+        # Badge numbers are those of the app's home.
+        batch = queued.batch
+        return batch.lane == "urgent" and not queued.delay and batch.way not in full and self._of.is_home(batch.app)
 
     def tell_missed(
         self,
@@ -345,7 +375,7 @@ class Journal:
             _numbers(accepted),
             _look(*stop) if stop else None,
             frozenset(map(int, blocked)),
-            {job: (until, holder.decode()) for job, until, holder in waits},
+            _waits(waits),
             list(overtaking),
             bool(troubled),
             bool(numbered),
@@ -585,6 +615,10 @@ def _counted(one: Missed, what: Counted) -> Sequence[Any]:
 
 def _numbers(listed: bytes) -> list[int]:
     return [int(n) for n in listed.split(b",") if n]
+
+
+def _waits(listed: Sequence[Any]) -> dict[int, tuple[int, str]]:
+    return {job: (until, holder.decode()) for job, until, holder in listed}
 
 
 def _look(reason: bytes, since: bytes, manual: bytes, how: bytes, alone: bytes, whose: bytes) -> Look:

@@ -110,11 +110,11 @@ class Picky:
     def __init__(self, fan_out, at_fault):
         self.fan_out, self.at_fault, self.calls = fan_out, at_fault, 0
 
-    def expand(self, opened):
+    def expand(self, opened, **how):
         self.calls += 1
         if self.at_fault & {one.entry for one in opened}:
             raise TypeError("a bug")
-        return self.fan_out.expand(opened)
+        return self.fan_out.expand(opened, **how)
 
 
 @pytest.mark.parametrize("count", [1, 2, 65])

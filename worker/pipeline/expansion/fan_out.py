@@ -15,6 +15,7 @@ from worker.core.entry import ms_of
 from worker.core.rules import RULES, Rule
 from worker.core.second_look import SecondLook
 from worker.core.taking_back import REPLACED
+from worker.core.way import Way
 from worker.database import bulk
 from worker.database.accepted import accepted
 from worker.database.audience import Audience
@@ -45,7 +46,7 @@ from worker.state.bursts import Bursts
 from worker.state.calls import Calls
 from worker.state.days import Days
 from worker.state.homes import Homes
-from worker.state.journal import DONE, Journal, Opened
+from worker.state.journal import DONE, Journal, Opened, Taken
 from worker.state.origins import Origins
 from worker.state.partition import Partition
 from worker.state.shown import Shown
@@ -67,6 +68,11 @@ class Expanded:
     remaining: Sequence[Opened] = ()
     #: Messages that had waited for the channel of one of these.
     freed: int = 0
+    #: Those of the batches that are leased to the caller, no earlier than at `taken_at` (UNIX seconds).
+    taken: Sequence[Taken] = ()
+    taken_at: float = 0.0
+    #: For `keep`.
+    kept: Sequence[Expanding] = ()
 
 
 class FanOut:
@@ -108,8 +114,12 @@ class FanOut:
         self._origins = DeviceOrigins(apps, Origins(partition))
         self._targeted = Targeted(pool, self._devices, page=page, now=now)
 
-    def expand(self, opened: Sequence[Opened]) -> Expanded:
-        """Expands one page of each message, except those that are left for later."""
+    def expand(self, opened: Sequence[Opened], *, full: Collection[Way] | None = None) -> Expanded:
+        """Expands one page of each message, except those that are left for later.
+
+        With `full` the caller delivers the first of the batches itself, if nothing waits before it and it is of no way in `full`.
+        It then calls `keep`, which nobody waits for.
+        """
         patience, began = Patience(self._journal, opened, self._clock), self._now()
         while True:
             plan = MessagePlan(
@@ -121,16 +131,24 @@ class FanOut:
             decided = keep_to_days(self._pool, self._days, decided, self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
-            stale, freed = self._journal.expand(
-                *(plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered),
+            taken_at = self._now()
+            stale, freed, taken = self._journal.expand_and_take(
+                *(plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered, full),
             )
             if not stale:
-                self._keep(planned)
+                if taken is None:
+                    self.keep(planned)
                 self._carry(plan)
                 self._trace(plan, began)
                 behind = {message.opened.id for message in (*unplanned, *later)}
-                remaining = [one for one in opened if one.id in behind]
-                return Expanded(Counter(q.batch.lane for q in queued), plan.unfinished, plan.counts, remaining, freed)
+                return Expanded(
+                    Counter(q.batch.lane for q in queued),
+                    plan.unfinished,
+                    plan.counts,
+                    [one for one in opened if one.id in behind],
+                    freed,
+                    *((), taken_at, ()) if taken is None else ((taken,), taken_at, planned),
+                )
             opened = [one for one in opened if one.id not in stale]
 
     def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> tuple[list[Expanding], Mapping[PageKey, Page]]:
@@ -242,8 +260,10 @@ class FanOut:
         if plan.traced and self._export is not None:
             self._export(plan.spans(began, self._now()))
 
-    def _keep(self, planned: Sequence[Expanding]) -> None:
+    def keep(self, planned: Sequence[Expanding]) -> None:
         """For test pushes. What no rule skipped as a whole, once."""
+        if not planned:
+            return
         now = self._now()
         kept = [one for one in planned if one.begins and one.app.keep_recent and self._kept.is_due(one.key, now)]
         recent.keep(self._partition, ((*one.key, one.opened.document) for one in kept), now=now)

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from worker.core.again import decide_again, old
+from worker.core.again import decide_again, is_fresh, old
 from worker.core.batch_run import BatchRun
 from worker.core.model import AppSettings
 from worker.core.outcome import Drop
@@ -16,8 +16,8 @@ from worker.facts.preferences import Pushed
 class DropMoved:
     """A3: a notification for a user is not sent to a device that belongs to another user by now, or to nobody.
 
-    A notification that is sent long after its place is decided again by all rules. `refused` says why users want theirs no more,
-    `now` gives UNIX seconds.
+    What was decided only just now, and was in no line since, is not looked up. A notification that is sent long after its
+    place is decided again by all rules. `refused` says why users want theirs no more, `now` gives UNIX seconds.
     """
 
     devices: Devices
@@ -31,7 +31,7 @@ class DropMoved:
         now, sendings = self.now(), run.batch.sendings
         late, jobs, pending = old(sendings, now), run.jobs, run.pending()
         young = [index for index in pending if jobs[index].sending not in late] if late else pending
-        if young:
+        if young and not (run.just_decided and is_fresh(run.batch, now)):
             pairs = [(jobs[index].device, jobs[index].user) for index in young]
             owned = self.devices.owned(pairs)
             moved = [index for index, pair in zip(young, pairs, strict=True) if pair not in owned]

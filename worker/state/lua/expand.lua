@@ -1,13 +1,14 @@
 -- Takes steps of expansions, each with the entry's state as it was taken, and the cursor of its next page or '-'; with what they made.
 -- A second look has one step, '-'. Takes all, or, when another worker was first with any, nothing. A channel's messages wait for an
--- earlier one for `patience` seconds.
+-- earlier one for `patience` seconds. The batch `at_once` ('' for none) is leased to the caller for `lease` seconds, where it is the next.
 -- ARGV: steps [entry, state, following, group, turn], patience: number, batches [id, document, app, lane, devices, entries, delay,
 --   way, lines, behind, takes_over, ahead], looks [id, delay, state],
 --   missed [app, user, conversation, line, called, ends, due], badges [app, device, place, number], silent [app, user, due],
---   answered [name], homeward [home, note], counts [app, counter, amount], accounts [document]
--- Returns: the entries with which another was first, and how many messages can be taken by now that waited.
+--   answered [name], homeward [home, note], counts [app, counter, amount], accounts [document], at_once, lease: number
+-- Returns: the entries with which another was first, how many messages can be taken by now that waited, and of the batch that is leased
+--   {badges, waits, overtaking, troubled} as take_batch.lua has it; without that nothing.
 -- Twice: does nothing, and returns every entry.
--- With: batches, channels, expansion, homeward, missed, new_looks, reminders, second_looks, totals
+-- With: at_once, batches, channels, expansion, homeward, missed, new_looks, reminders, second_looks, totals
 local entries, stale, turns, groups, ended_looks = {}, {}, {}, {}, {}
 for _, entry, _, _, group in each(steps) do
   entries[#entries + 1] = entry
@@ -48,7 +49,12 @@ local function hand_on(channel)
 end
 
 local open, done, ended, finished, freed = units(), {}, {}, {}, 0
-for i in each(batches) do add_batch(open, ARGV[i + 11] == '1' and 0 or nil, unpack(ARGV, i, i + 10)) end
+local taken
+for i, id in each(batches) do
+  local turn = ARGV[i + 11] == '1' and 0 or nil
+  if id == at_once then taken = add_taken(open, turn, lease, unpack(ARGV, i, i + 7)) end
+  if id ~= at_once or not taken then add_batch(open, turn, unpack(ARGV, i, i + 10)) end
+end
 add_second_looks(open, looks)
 for i in each(missed) do count_missed(unpack(ARGV, i, i + 6)) end
 for i in each(badges) do count_unsent(unpack(ARGV, i, i + 3)) end
@@ -86,4 +92,4 @@ bulk('HDEL', SECOND_LOOKS, ended_looks)
 bulk('ZREM', SECOND_LOOKS_DUE, ended_looks)
 for _, group in ipairs(finished) do freed = freed + done_in_group(group, finished[group]) end
 open:apply()
-return {stale, freed}
+return {stale, freed, taken}

@@ -1,0 +1,28 @@
+-- With: batches, devices, earlier, numbers, ways
+-- Whether a new batch can be taken at once: nothing waits in its lane, its way flows, and nobody has any of its devices.
+local function is_next(lane, way, devices)
+  local whole = whole_of(way) or way
+  local hindered = redis.call('EXISTS', TURNS .. lane, line_of(lane, way), QUOTA .. way, BREAKER .. way, QUOTA .. whole, BREAKER .. whole)
+  if hindered > 0 then return false end
+  for _, holder in ipairs(values(SENDING .. way, devices)) do
+    if holder then return false end
+  end
+  return true
+end
+-- Adds a batch that whoever adds it has for `lease` seconds, as take_batch.lua would hand it out, without its way into the line and back.
+-- Returns {badges, waits, overtaking, troubled} as that does; nothing where it cannot be taken at once, and then it is not added.
+local function add_taken(open, turn, lease, id, document, app, lane, orders, entries, _, way)
+  local devices, heads = parsed(orders)
+  if not is_next(lane, way, devices) then return nil end
+  local mine, t = pairs_of(), now()
+  for k, device in ipairs(devices) do mine[2 * k + 1], mine[2 * k + 2] = device, id end
+  bulk('HSET', SENDING .. way, mine)
+  redis.call('EXPIRE', SENDING .. way, 86400)
+  redis.call('ZADD', DUE, t + lease, 'b:' .. id)
+  local counted, before = numbers(app, devices, heads)
+  local badges, taken = table.concat(counted, ','), string.format('%.3f', t)
+  store_batch(open, turn, id, document, app, lane, orders, entries, way, 'claimed', 1, 'badges', badges, 'leased', 1, 'taken', taken)
+  if #before > 0 then redis.call('HSET', BATCH .. id, 'before', table.concat(before, ',')) end
+  local waits, overtaking = behind_earlier(id, way, orders)
+  return {badges, waits, overtaking, math.min(1, redis.call('EXISTS', COOLDOWNS .. way, FIRST_REFUSALS .. way))}
+end
