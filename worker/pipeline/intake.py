@@ -64,7 +64,7 @@ from worker.pipeline.spans import Export, Span, span
 from worker.pipeline.targeted import BEGINNING
 from worker.providers.kinds import token_forms
 from worker.state import missed, redis
-from worker.state.journal import Journal, Push, Recorded
+from worker.state.journal import Journal, Opened, Push, Recorded
 from worker.state.partition import Partition
 from worker.state.replies import Replies
 from worker.state.streams import RawEntry
@@ -82,6 +82,9 @@ _AHEAD: Final = 5.0
 #: Seconds after a failover before an event that was recorded counts as lost: by then no worker uses the server that was replaced,
 #: and the ledger has what they had done there.
 _SURE: Final = 5.0
+
+#: Gives who expands so many messages at once, where somebody has nothing else to do. Whoever is given is called once.
+Idle = Callable[[int], Callable[[Sequence[Opened]], None] | None]
 
 _T = TypeVar("_T", Cleared, Recorded, Push)
 
@@ -168,7 +171,8 @@ class _Applied(NamedTuple):
 class Intake:
     """`transaction` opens one of the leader's, `at_once` runs a statement of its own.
 
-    `wake` gets the number of messages that became ready.
+    `wake` gets the number of messages that became ready. `idle` gives who expands so many at once, if anybody has nothing else
+    to do; that is called once, with those that were taken for it.
 
     `export` takes the spans of traced events, if they are exported.
     """
@@ -182,12 +186,13 @@ class Intake:
         transaction: Callable[[], AbstractContextManager[Connection]],
         at_once: AtOnce | None = None,
         wake: Callable[[int], None],
+        idle: Idle = lambda _: None,
         facts: Sequence[Fact[Any]] = FACTS,
         export: Export | None = None,
     ) -> None:
         self._partition, self._names = partition, partition.names
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
-        self._export, self._at_once = export, at_once
+        self._export, self._at_once, self._idle = export, at_once, idle
         self._of_messages = [fact for fact in facts if fact.of_messages]
         self._facts = [fact for fact in facts if not fact.of_messages]
         self._changed_by = {
@@ -399,12 +404,29 @@ class Intake:
             for row in rows
             if row.entry in stretch.targeted
         ]
-        ready = sum(_each(opened, self._journal.open, "messages"))
+        ready = self._open(opened, stretch)
         _each(pushes, self._journal.open_targeted, "pushes")
         kept = recorded.keys() | pushed
         self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
         if ready or pushed:
             self._wake(ready + len(pushed))
+
+    def _open(self, opened: Sequence[Recorded], stretch: _Stretch) -> int:
+        """Opens the messages. Returns how many can be taken that were not handed to somebody who is idle."""
+        take = self._idle(len(opened)) if opened else None
+        if take is None:
+            return sum(_each(opened, self._journal.open, "messages"))
+        taken: Sequence[Opened] = ()
+        try:
+            documents = {one.name: one.raw.document for one in stretch.entries}
+            ready, taken = self._journal.open_and_take(opened, documents)
+        except _PASSING:
+            raise
+        except Exception:  # noqa: BLE001 - one by one it is found which has it
+            return sum(_each(opened, self._journal.open, "messages"))
+        finally:
+            take(taken)
+        return ready
 
     def _sort(self, placed: Sequence[_Placed], *, rows: float = float("inf")) -> _Stretch:
         """The first of the entries, as many as become so many rows and at least one."""

@@ -42,9 +42,12 @@ _AWAITED: Final = 100
 #: Streams on which nothing has come for so many seconds are looked at in turn, so many at a time: of 10,000 each after 5 s.
 _QUIET: Final = 60.0
 _IN_TURN: Final = 2_000
-#: Seconds until it looks again whether a full app has room, and for which a leader that finds entries as they come knows that.
+#: Seconds until it looks again whether a full app has room, and for which a leader that finds entries as they come knows that:
+#: the second, or the third while it has taken fewer entries than these.
 _FULL: Final = 0.02
 _ROOM: Final = 0.25
+_ROOM_OF_FEW: Final = 2.0
+_FEW: Final = 50
 #: Seconds that an id may be ahead of the server's clock before that is worth a line, and between two such lines.
 _AHEAD: Final = 60.0
 _LAST_ID: Final = "18446744073709551615-18446744073709551615"
@@ -135,6 +138,8 @@ class Rounds:
         #: Apps that have their share of what may be ready.
         self._full: Collection[str] = ()
         self._full_at = float("-inf")
+        #: Entries that were taken since.
+        self._taken = 0
         self._lineage = ""
         #: Whether another server has the streams by now. It may have them as they were a moment before: of what this leader has
         #: opened some may not be open there, behind the cursor. A leader that begins takes it again.
@@ -175,7 +180,8 @@ class Rounds:
         for line in self._lines.of_apps():
             if line.app is not None and line.app not in self._full:
                 taken += self._take_own(line, line.app)
-        if came and time.monotonic() - self._full_at >= _ROOM:
+        self._taken += taken
+        if came and time.monotonic() - self._full_at >= (_ROOM if self._full or self._taken > _FEW else _ROOM_OF_FEW):
             self._look_for_room()
         if not taken and not self.idle:
             time.sleep(min(wait, _FULL))
@@ -191,6 +197,7 @@ class Rounds:
         load = self._journal.load()
         share = self._max_open / max(1, len(load))
         self._full, self._full_at = {app for app, ready in load.items() if max(ready) >= share}, time.monotonic()
+        self._taken = 0
 
     def _wait(self, seconds: float) -> bool:
         """Whether a stream has something within so many seconds. The first entries of those that have come with the answer."""

@@ -25,7 +25,7 @@ from worker.process.background_thread import BackgroundThread
 from worker.process.leader import Leaders
 from worker.process.lookout import Lookout
 from worker.process.runtime import close_runtime, get_runtime
-from worker.process.tasks import open_for, tick
+from worker.process.tasks import idle_for, open_for, tick
 from worker.process.ticker import Ticker
 
 #: Seconds that a background thread has to finish its last step, and with it its transaction.
@@ -51,7 +51,7 @@ def _serve(sender: object, instance: Any, **_: object) -> None:
 
     runtime.hand_over.start(lambda: "urgent" in lanes())
     for thread in (
-        Leaders(runtime, str(sender), open_for),
+        Leaders(runtime, str(sender), open_for, idle_for),
         Ticker(runtime, tick),
         Lookout(runtime, str(sender), lanes),
     ):

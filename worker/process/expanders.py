@@ -21,6 +21,11 @@ class Expanders:
         self._working, self._missed = 0, False
         self._lock = threading.Lock()
 
+    @property
+    def room(self) -> bool:
+        """Whether another task may expand."""
+        return self._working < self._most
+
     def work(self, expand: Callable[[], bool], seconds: float, *, leaves: Callable[[], bool] = lambda: False) -> bool:
         """Expands pieces until `seconds` have passed, or `leaves` says so. Does nothing if enough tasks expand already.
 

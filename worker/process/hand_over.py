@@ -24,7 +24,7 @@ class HandOver:
         self._most, self._takes = most, _nothing
         self._changed = threading.Condition()
         self._given: deque[Callable[[], object]] = deque()
-        self._idle = 0
+        self._idle = self._reserved = 0
         self._stopped = False
         self._threads: list[threading.Thread] = []
 
@@ -38,14 +38,28 @@ class HandOver:
 
     def offer(self, work: Callable[[], object]) -> bool:
         """Whether a thread takes the work at once."""
+        if not self.reserve():
+            return False
+        self.give(work)
+        return True
+
+    def reserve(self) -> bool:
+        """Whether a thread waits for what it will be given: `give` has to follow."""
         if not self._takes():
             return False
         with self._changed:
-            if self._stopped or len(self._given) >= self._idle:
+            if self._stopped or len(self._given) + self._reserved >= self._idle:
                 return False
-            self._given.append(work)
-            self._changed.notify()
+            self._reserved += 1
         return True
+
+    def give(self, work: Callable[[], object] | None) -> None:
+        """The work of a thread that was reserved; None: there is none."""
+        with self._changed:
+            self._reserved -= 1
+            if work is not None:
+                self._given.append(work)
+                self._changed.notify()
 
     def stop(self) -> None:
         """Lets the threads finish what they have."""

@@ -15,7 +15,7 @@ from worker.core.pace import Pace
 from worker.database import postgres
 from worker.database.lease import Lease, lease_of
 from worker.pipeline.barrier import Barrier
-from worker.pipeline.intake import Intake
+from worker.pipeline.intake import Idle, Intake
 from worker.pipeline.rounds import Rounds
 from worker.process.background_thread import BackgroundThread
 from worker.process.partitions import PartitionRuntime
@@ -23,6 +23,7 @@ from worker.process.runtime import Runtime
 from worker.process.spread import HANDED_OVER, LOOK, Spread
 from worker.reports.faults import sentence
 from worker.state import redis
+from worker.state.journal import Opened
 from worker.state.leader_hint import LeaderHint
 from worker.state.streams import Streams
 
@@ -38,14 +39,20 @@ _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
 
 
 class Leaders(BackgroundThread):
-    """The leader of each partition. `wake` gets the partition's number and how many messages became ready in it.
+    """The leader of each partition. `wake` and `idle` are those of `Intake`, and get the partition's number before the rest.
 
     Once this thread is stopped the next leaders may begin. `name`: the worker's, as its sign of life has it.
     """
 
-    def __init__(self, runtime: Runtime, name: str, wake: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        name: str,
+        wake: Callable[[int, int], None],
+        idle: Callable[[int, int], Callable[[Sequence[Opened]], None] | None] = lambda *_: None,
+    ) -> None:
         super().__init__("carillon-intake")
-        self._runtime, self._wake, self._spread = runtime, wake, Spread(runtime, name)
+        self._runtime, self._wake, self._idle, self._spread = runtime, wake, idle, Spread(runtime, name)
         self._seldom = Seldom(log)
         self._threads: Sequence[Leader] = ()
 
@@ -68,7 +75,10 @@ class Leaders(BackgroundThread):
             if self._stop.wait(_ATTEMPT):
                 return
         self._spread.look()
-        self._threads = [Leader(self._runtime, one, partial(self._wake, one.index), self._spread) for one in partitions]
+        self._threads = [
+            Leader(self._runtime, one, partial(self._wake, one.index), partial(self._idle, one.index), self._spread)
+            for one in partitions
+        ]
         for one in self._threads:
             one.start()
         if self._stop.is_set():  # it was set before there were any
@@ -90,11 +100,13 @@ class Leaders(BackgroundThread):
 
 
 class Leader(BackgroundThread):
-    """Tries to lead one partition. `wake` gets the number of messages that became ready."""
+    """Tries to lead one partition. `wake` and `idle` are those of `Intake`."""
 
-    def __init__(self, runtime: Runtime, of: PartitionRuntime, wake: Callable[[int], None], spread: Spread) -> None:
+    def __init__(
+        self, runtime: Runtime, of: PartitionRuntime, wake: Callable[[int], None], idle: Idle, spread: Spread
+    ) -> None:
         super().__init__(f"carillon-intake-{of.index}" if of.index else "carillon-intake")
-        self._runtime, self._of, self._wake, self._spread = runtime, of, wake, spread
+        self._runtime, self._of, self._wake, self._idle, self._spread = runtime, of, wake, idle, spread
         self._seldom = Seldom(log)
         self._paces: dict[str, Pace] = {}
         #: Whether this process leads it now.
@@ -143,6 +155,7 @@ class Leader(BackgroundThread):
             transaction=lease.transaction,
             at_once=lease.at_once,
             wake=self._wake,
+            idle=self._idle,
             export=runtime.export,
         )
         rounds = Rounds(

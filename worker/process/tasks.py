@@ -99,7 +99,7 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None, p
     work, expanders = Work(), of.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working(bulk=lane == "bulk") as works:
         if works:
-            _expand_and_deliver(runtime, of, lane, expanders, work, partial(wake_deliver, of), [])
+            _expand_and_deliver(runtime, of, lane, expanders, work, partial(wake_deliver, of), [], [])
     _after(runtime, fan_out, of, lane, works=works)
     return work.result(fan_out.request.id)
 
@@ -115,13 +115,24 @@ def open_for(partition: int, messages: int) -> None:
         wake_fan_out(of, messages)
 
 
+def idle_for(partition: int, messages: int) -> Callable[[Sequence[Opened]], None] | None:
+    """What the leader of a partition calls before it opens so many messages: a thread of this process that takes them at once."""
+    runtime = get_runtime()
+    of = runtime.partitions[partition]
+    if messages > FEW or not of.expanders.room or not runtime.hand_over.reserve():
+        return None
+    return lambda taken: runtime.hand_over.give(partial(_handed_over, runtime, of, taken) if taken else None)
+
+
 @_when_engines_answer
-def _handed_over(runtime: Runtime, of: PartitionRuntime) -> Result:
-    """Expands what is ready, and delivers a batch of it, as the tasks do. Another idle thread has the next batch.
+def _handed_over(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened] = ()) -> Result:
+    """Expands these messages, which are taken, and what is ready, and delivers a batch of it, as the tasks do.
+
+    Another idle thread has the next batch.
 
     It does not wait until fewer threads work: these may all be busy with a large channel.
     """
-    own, taken = 0, list[Expanded]()
+    own, taken, given = 0, list[Expanded](), [opened] if opened else []
 
     def wake(lane: Lane, batches: int) -> None:
         nonlocal own
@@ -133,7 +144,10 @@ def _handed_over(runtime: Runtime, of: PartitionRuntime) -> Result:
         wake_deliver(of, lane, batches)
 
     with shown("carillon.fan_out", _arguments(of, "urgent")) as work:
-        _expand_and_deliver(runtime, of, "urgent", of.expanders, work, wake, taken)
+        _expand_and_deliver(runtime, of, "urgent", of.expanders, work, wake, taken, given)
+    if given:  # by now enough others expand
+        of.journal.give_back("urgent", opened)
+        wake_fan_out(of, len(opened))
     return _deliver_one(of) if own else {}
 
 
@@ -152,14 +166,19 @@ def _expand_and_deliver(
     work: Work,
     wake: Callable[[Lane, int], None],
     taken: list[Expanded],
+    given: list[Sequence[Opened]],
 ) -> None:
     """Expands the lane's next messages, and delivers what it took of them as it wrote it; adds both to `work` and `taken`.
 
-    `wake` gets the other batches that it made, by lane.
+    `wake` gets the other batches that it made, by lane. `given`: messages that were taken for it, of which it takes those that
+    it expands.
     """
-    more = expanders.work(
-        lambda: _fan_out(runtime, of, lane, work, wake, taken.append), EXPANDS, leaves=lambda: bool(taken)
-    )
+
+    def expand() -> bool:
+        opened = given.pop() if given else of.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
+        return bool(opened) and _fan_out(runtime, of, lane, opened, work, wake, taken.append)
+
+    more = expanders.work(expand, EXPANDS, leaves=lambda: bool(taken))
     if more and not (taken and runtime.hand_over.offer(partial(_handed_over, runtime, of))):
         _wake(fan_out, of, lane, 1, most=2 * MOST)
     for expanded in taken:
@@ -173,17 +192,15 @@ def _fan_out(
     runtime: Runtime,
     of: PartitionRuntime,
     lane: Lane,
+    opened: Sequence[Opened],
     work: Work,
     wake: Callable[[Lane, int], None],
     deliver_here: Callable[[Expanded], None],
 ) -> bool:
-    """Adds to `work`. `wake` gets the batches that it made, by lane, and `deliver_here` what has batches that it took.
+    """Expands these messages; adds to `work`. `wake` gets the batches that it made, by lane.
 
-    Returns whether there is more for this task.
+    `deliver_here` gets what has batches that it took. Returns whether there is more for this task.
     """
-    opened = of.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
-    if not opened:
-        return False
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
     if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
         wake_fan_out(of, 1)

@@ -194,10 +194,23 @@ class Journal:
 
         Returns how many can be taken: those of a group of channels that a task has wait for it.
         """
-        if not messages:
-            return 0
-        records = [(one.entry, one.app, one.place, batches.channel_key(one.channel)) for one in messages]
-        return int(self._scripts.open(messages=records))
+        return int(self._scripts.open(messages=[*map(_opening, messages)], lease=0)[0]) if messages else 0
+
+    def open_and_take(
+        self, messages: Sequence[Recorded], documents: Mapping[str, bytes]
+    ) -> tuple[int, Sequence[Opened]]:
+        """As `open`, and takes those of them that `take_messages` would give. `documents` by entry.
+
+        Returns how many others can be taken, and those that are leased to this worker.
+        """
+        records = {one.entry: _opening(one) for one in messages}
+        ready, turn, taken = self._scripts.open(messages=[*records.values()], lease=self.lease)
+        found = []
+        for name, group in taken:
+            entry, app, place, channel = records[name.decode()]
+            state = f"{app}\n\n{place}\n{channel}"
+            found.append(Opened(entry, app, "", documents[entry], place, state, group.decode(), turn.decode()))
+        return int(ready), found
 
     def open_targeted(self, pushes: Sequence[Push]) -> None:
         """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
@@ -569,6 +582,11 @@ class Journal:
             ahead = is_live(batch.sendings[0])
             records.append((*part, delay, batch.way, lines, behind, int(takes_over), int(ahead)))
         return records
+
+
+def _opening(one: Recorded) -> tuple[str, str, int, str]:
+    """As `messages` of open.lua."""
+    return one.entry, one.app, one.place, batches.channel_key(one.channel)
 
 
 def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:

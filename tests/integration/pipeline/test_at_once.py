@@ -1,12 +1,16 @@
 """The worker that expands few messages has their batch without another call, as if it had taken it."""
 
 import time
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from tests.integration.pipeline.harness import START, Pipeline, message, token, user_of
+from producers import events as ev
+from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
 from worker.core.model import Answer
 from worker.pipeline.expansion.fan_out import Expanded
+from worker.state.journal import Opened
 
 AWAY = Answer(503, "ServiceUnavailable")
 
@@ -130,3 +134,64 @@ def test_a_larger_part_of_an_audience_is_left_to_others(channel):
     channel.take()
     publish(channel, "e1")
     assert expanded(channel).taken == (), "it is of the bulk lane"
+
+
+def opened_for_idle(pipeline: Pipeline) -> list[Opened]:
+    """What the leader hands to an idle thread of its process, of what it opens now."""
+    handed: list[Opened] = []
+    pipeline.intake._idle = lambda _: handed.extend
+    pipeline.take()
+    pipeline.intake._idle = lambda _: None
+    return handed
+
+
+def test_what_the_leader_opens_an_idle_thread_has_in_the_same_step(channel):
+    channel.publish(message(id="e1"))
+    taken = opened_for_idle(channel)
+    assert channel.woken[-1:] != [1], "nobody else is woken"
+    assert channel.journal.take_messages("urgent", 100) == [], "nobody else has it"
+    of = channel.fan_out.expand(taken, full=())
+    assert deliver(channel, of) == [{"accepted": 1}]
+    assert channel.journal.backlog() == (0, 0)
+
+
+def test_it_is_what_take_messages_would_have_given(channel):
+    channel.publish(message(id="e1"), message(id="e2"))
+    taken = opened_for_idle(channel)
+    channel.later()
+    again = channel.journal.take_messages("urgent", 100)
+    assert [one._replace(turn="") for one in again] == [one._replace(turn="") for one in taken]
+    assert channel.fan_out.expand(taken).batches.total() == 0, "the other one has them"
+    assert channel.fan_out.expand(again).batches.total() == 1
+
+
+def test_what_has_no_channel_is_taken_too(channel):
+    about: dict[str, Any] = {"channel": ev.Channel(id="general"), "caller": ev.Sender(id="leia"), "recipients": ["han"]}
+    channel.publish(ev.CallStarted(**stamp(), **about, call=ev.Call(id=str(uuid4()))))
+    [call] = opened_for_idle(channel)
+    assert call.group == ""
+    assert channel.journal.take_messages("urgent", 100) == []
+    channel.fan_out.expand([call])
+    channel.later()
+    assert not [one for one in channel.journal.take_messages("urgent", 100) if not one.look], "it has no lease any more"
+
+
+def test_messages_of_a_group_that_another_task_has_wait_for_it(channel):
+    publish(channel, "e1")
+    first = channel.journal.take_messages("urgent", 100)
+    channel.publish(message(id="e2"))
+    assert opened_for_idle(channel) == []
+    channel.fan_out.expand(first)
+    assert [one.document for one in channel.journal.take_messages("urgent", 100)] != []
+    channel.later()
+    channel.run()
+
+
+def test_what_waits_is_expanded_first(channel):
+    publish(channel, "e1")
+    channel.publish(message(id="e2"))
+    assert opened_for_idle(channel) == []
+    assert channel.woken[-1] == 1
+    assert len(channel.journal.take_messages("urgent", 100)) == 2
+    channel.later()
+    channel.run()

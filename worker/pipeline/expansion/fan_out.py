@@ -131,10 +131,12 @@ class FanOut:
             decided = keep_to_days(self._pool, self._days, decided, self._now())
             planned, unplanned = self._plan(decided, plan, patience)
             queued = plan.queued()
-            taken_at = self._now()
-            stale, freed, taken = self._journal.expand_and_take(
-                *(plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered, full),
-            )
+            taken_at, taken = self._now(), None
+            written = plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered
+            if full is None:
+                stale, freed = self._journal.expand(*written)
+            else:
+                stale, freed, taken = self._journal.expand_and_take(*written, full)
             if not stale:
                 if taken is None:
                     self.keep(planned)
