@@ -99,7 +99,7 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None, p
     work, expanders = Work(), of.expanders if lane == "urgent" else Expanders()
     with runtime.bulkhead.working(bulk=lane == "bulk") as works:
         if works:
-            _expand_and_deliver(runtime, of, lane, expanders, work, partial(wake_deliver, of), [], [])
+            _expand_and_deliver(runtime, of, lane, expanders, work, partial(_wake_here, runtime, of), [], [])
     _after(runtime, fan_out, of, lane, works=works)
     return work.result(fan_out.request.id)
 
@@ -139,9 +139,7 @@ def _handed_over(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened
         if lane == "urgent" and batches and not own and not taken:
             own = 1
             batches -= 1
-        while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, of)):
-            batches -= 1
-        wake_deliver(of, lane, batches)
+        _wake_here(runtime, of, lane, batches)
 
     with shown("carillon.fan_out", _arguments(of, "urgent")) as work:
         _expand_and_deliver(runtime, of, "urgent", of.expanders, work, wake, taken, given)
@@ -156,6 +154,23 @@ def _deliver_one(of: PartitionRuntime) -> Result:
     with shown("carillon.deliver", _arguments(of, "urgent")) as work:
         of.delivery.deliver("urgent", partial(wake_deliver, of), work.add)
     return {}
+
+
+@_when_engines_answer
+def _deliver_taken(of: PartitionRuntime, expanded: Expanded) -> Result:
+    """Delivers what was taken as it was written."""
+    for batch in expanded.taken:
+        with shown("carillon.deliver", _arguments(of, "urgent")) as work:
+            of.delivery.deliver_taken(batch, expanded.taken_at, partial(wake_deliver, of), work.add)
+    of.fan_out.keep(expanded.kept)
+    return {}
+
+
+def _wake_here(runtime: Runtime, of: PartitionRuntime, lane: Lane, batches: int) -> None:
+    """Idle threads of this process deliver the batches, as far as there are any; workers are woken for the others."""
+    while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, of)):
+        batches -= 1
+    wake_deliver(of, lane, batches)
 
 
 def _expand_and_deliver(
@@ -182,10 +197,7 @@ def _expand_and_deliver(
     if more and not (taken and runtime.hand_over.offer(partial(_handed_over, runtime, of))):
         _wake(fan_out, of, lane, 1, most=2 * MOST)
     for expanded in taken:
-        for batch in expanded.taken:
-            with shown("carillon.deliver", _arguments(of, lane)) as delivered:
-                of.delivery.deliver_taken(batch, expanded.taken_at, partial(wake_deliver, of), delivered.add)
-        of.fan_out.keep(expanded.kept)
+        _deliver_taken(of, expanded)
 
 
 def _fan_out(
@@ -204,12 +216,19 @@ def _fan_out(
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
     if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
         wake_fan_out(of, 1)
+    few = lane == "urgent" and len(opened) <= FEW
+    idle = lane == "urgent" and not few and runtime.hand_over.reserve()
+    expanded = None
     try:
-        expanded = _expand(runtime, of, opened, here=lane == "urgent" and len(opened) <= FEW)
+        expanded = _expand(runtime, of, opened, here=few or idle)
     except postgres.Unavailable:  # other messages of their channels need not wait until the leases end
         of.journal.give_back(lane, opened)
         raise
-    if expanded.taken:
+    finally:
+        if idle:
+            taken = None if expanded is None or not expanded.taken else partial(_deliver_taken, of, expanded)
+            runtime.hand_over.give(taken)
+    if expanded.taken and few:
         deliver_here(expanded)
     of.journal.give_back(lane, expanded.remaining)
     for of_lane, n in expanded.batches.items():
