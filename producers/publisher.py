@@ -28,9 +28,10 @@ class Publisher:
     Sentinels and clusters, for a failover takes twice the node timeout and 2 s more; `publish_many` waits so
     long for each of its chunks. Looking up the host's name is not counted. `max_backlog`: unread events of
     an app from which on more of its are refused, looked at once a second. `own_stream`: events go to a stream of their
-    app's own, which a Redis user can be limited to; use one or the other for an app, not both. `wait_replicas`: so many
-    replicas are to have an event before it counts as published (WAIT); with fewer, `PublishError`, and it is unknown whether
-    the event outlasts a failover. `credentials`: asked for user and password at each connection, in place of the URL's.
+    app's own, which a Redis user can be limited to; use one or the other for an app, not both (spread apps have only
+    these). `wait_replicas`: so many replicas are to have an event before it counts as published (WAIT); with fewer,
+    `PublishError`, and it is unknown whether the event outlasts a failover. `credentials`: asked for user and password at
+    each connection, in place of the URL's.
     """
 
     def __init__(

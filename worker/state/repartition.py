@@ -218,6 +218,7 @@ class Copy:
             for family, found in one.keys.items():
                 self._copy_family(one, family, found)
         self._copy_everywhere()
+        self._copy_numbered()
         if not self._before.tags:
             self._copy_fleet()
         self._note("keys copied")
@@ -514,6 +515,18 @@ class Copy:
             for source, moved in rows.items():
                 if moved:
                     client.hset(f"{self._after.prefix(p)}outbox:{source}", "rows", ",".join(moved))
+
+    def _copy_numbered(self) -> None:
+        """What batches of apps that stay spread were answered by their homes."""
+        for old in self._old:
+            writer = Writer(self._clients)
+            for some in chunks(old.keys["NUMBERED"], CHUNK):
+                for (key, _), value, life in values_of(old.redis, some, "hash"):
+                    items = dict(value)
+                    if self._after.is_spread(text_of(items.get("app", b""))):
+                        target = self._after.prefix(old.index) + key[len(old.prefix) :]
+                        writer.write(old.index, target, "hash", items.items(), life)
+                writer.flush()
 
     def _copy_fleet(self) -> None:
         source, target = self._client_of(PREFIX), self._client_of(PREFIX + FLEET)

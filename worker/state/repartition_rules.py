@@ -15,11 +15,11 @@ _OURS: Final = frozenset(name for name, family in FAMILIES.items() if family.sco
 #: Every new partition gets all of these: limits that their own apps use, rows that a relay has moved, and the last turn given.
 EVERYWHERE: Final = frozenset({"RATE", "OUTBOX", "TURN"})
 #: Copied in their own way.
-STREAMS: Final = frozenset({"EVENTS", "APP_EVENTS", "OPENED"})
+STREAMS: Final = frozenset({"EVENTS", "APP_EVENTS", "OPENED", "NUMBERED"})
 #: What workers write anew, or what is about the streams of before.
 LEFT: Final = frozenset(
     {"PRESSURE", "MOVED", "TRIMMED", "INTAKE_TOKEN", "LEADER", "WOKEN", "ASKED", "WATCHED", "NONE", "DEFERRED_ASKED"}
-    | {"NUMBERED", "HOMEWARD", "HOMEWARD_LAST", "CARRIED"}
+    | {"HOMEWARD", "HOMEWARD_LAST", "CARRIED"}
 )
 #: Keys that go to the partition of their app as they are, and those that apps share, whose items each go to that of theirs.
 WHOLE: Final = frozenset(app_of.KEYS.keys() & _OURS - EVERYWHERE - STREAMS - LEFT)

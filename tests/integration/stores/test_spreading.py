@@ -194,7 +194,13 @@ def test_another_app_is_spread_while_one_is(system: System) -> None:
     system.run(spread, "acme")
     unread(system)
     before, documents = system.state(), system.documents()
+    home = Keyspace(system.runtime.redis).of_app("acme")
+    answer: Any = {"app": "acme", "badges": "7"}
+    system.runtime.redis.hset(home.keys.NUMBERED("b1~0"), mapping=answer)
     system.run(spread, "demo")
+    home = Keyspace(system.runtime.redis).of_app("acme")
+    kept: Any = system.runtime.redis.hgetall(home.keys.NUMBERED("b1~0"))
+    assert {name.decode(): of.decode() for name, of in kept.items()} == answer
     layout = in_force(system.runtime.redis)
     assert layout.spread == {"acme", "demo"}
     assert (system.state(), system.documents()) == (before, documents)
