@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from producers.events import STREAM
 from worker.core.entry import UNTAGGED, Names
 from worker.core.errors import LeaseLost
-from worker.database.postgres import Connection
+from worker.database.postgres import Connection, Pool
 
 BEGINNING: Final = "0-0"
 #: Replaces the cursor of an earlier release's leaders once a leader of this release has taken it over.
@@ -97,6 +97,12 @@ def draw_places(db: Connection, n: int) -> int:
     row = db.execute("UPDATE carillon.places SET next = next + %(n)s RETURNING next - %(n)s", {"n": n}).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def draw_at_once(pool: Pool, n: int) -> int:
+    """The same in one round trip, for whoever needs places of now: no earlier transaction has any above them."""
+    with pool.connection() as db:
+        return draw_places(db, n)
 
 
 def taken(db: Connection) -> dict[str, tuple[str, int | None]]:

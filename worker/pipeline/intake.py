@@ -169,7 +169,7 @@ class _Applied(NamedTuple):
 
 
 class Intake:
-    """`transaction` opens one of the leader's, `at_once` runs a statement of its own.
+    """`transaction` opens one of the leader's, `at_once` runs a statement of its own, `draw` draws so many places.
 
     `wake` gets the number of messages that became ready. `idle` gives who expands so many at once, if anybody has nothing else
     to do; that is called once, with those that were taken for it.
@@ -185,6 +185,7 @@ class Intake:
         *,
         transaction: Callable[[], AbstractContextManager[Connection]],
         at_once: AtOnce | None = None,
+        draw: Callable[[int], int] | None = None,
         wake: Callable[[int], None],
         idle: Idle = lambda _: None,
         facts: Sequence[Fact[Any]] = FACTS,
@@ -193,6 +194,7 @@ class Intake:
         self._partition, self._names = partition, partition.names
         self._journal, self._apps, self._transaction, self._wake = journal, apps, transaction, wake
         self._export, self._at_once, self._idle = export, at_once, idle
+        self._draw_now = draw or self._draw_within
         self._of_messages = [fact for fact in facts if fact.of_messages]
         self._facts = [fact for fact in facts if not fact.of_messages]
         self._changed_by = {
@@ -253,15 +255,17 @@ class Intake:
     def _draw(self, n: int, *, fresh: bool) -> int:
         """The first of `n` places. `fresh`: of now, so that they are above all that another leader has committed."""
         if fresh:
-            with self._transaction() as db:
-                return cursors.draw_places(db, n)
+            return self._draw_now(n)
         if self._end - self._next < n:
-            with self._transaction() as db:
-                self._next = cursors.draw_places(db, _PLACES)
-                self._end = self._next + _PLACES
+            self._next = self._draw_within(_PLACES)
+            self._end = self._next + _PLACES
         first = self._next
         self._next += n
         return first
+
+    def _draw_within(self, n: int) -> int:
+        with self._transaction() as db:
+            return cursors.draw_places(db, n)
 
     def _take(
         self, stream: str, cursor: Cursor, placed: Sequence[_Placed], stretch: _Stretch, *, again: bool = False

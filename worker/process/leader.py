@@ -12,7 +12,7 @@ from config.seldom import Seldom
 from worker.core.backoff import backoff
 from worker.core.errors import LeaseLost, UnfitError
 from worker.core.pace import Pace
-from worker.database import postgres
+from worker.database import cursors, postgres
 from worker.database.lease import Lease, lease_of
 from worker.pipeline.barrier import Barrier
 from worker.pipeline.intake import Idle, Intake
@@ -154,6 +154,7 @@ class Leader(BackgroundThread):
             *(of.partition, of.journal, runtime.apps),
             transaction=lease.transaction,
             at_once=lease.at_once,
+            draw=partial(cursors.draw_at_once, runtime.pool),
             wake=self._wake,
             idle=self._idle,
             export=runtime.export,

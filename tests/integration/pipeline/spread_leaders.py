@@ -2,10 +2,12 @@
 
 import secrets
 from collections.abc import Sequence
+from functools import partial
 
 from producers import Publisher
 from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline
+from worker.database import cursors
 from worker.database.lease import Lease, lease_of
 from worker.pipeline.barrier import Barrier
 from worker.pipeline.expansion.fan_out import FanOut
@@ -52,6 +54,7 @@ class Leading:
                 *(self.partition, self.journal, pipeline.apps),
                 transaction=self.lease.transaction,
                 at_once=self.lease.at_once,
+                draw=partial(cursors.draw_at_once, pipeline.pool),
                 wake=self.woken.append,
             )
             self._rounds = Rounds(
