@@ -102,7 +102,7 @@ class Delivery:
         self.recorder = Recorder(journal, now)
         self._name = name = apps.provider_name
         homes = homes or Homes(sources.partition)
-        self._release = ReleaseAtHome(homes)
+        self._release = ReleaseAtHome(homes, journal.lease)
         health = ProviderHealth(breaker, deferred_retirement, insist, timeout=timeout, name=name, now=now)
         limits = {"lease": journal.lease, "timeout": timeout}
         exchange = Exchange(client, limiter, self.recorder, bulkhead, insist, homes, **limits, now=now, random=random)

@@ -60,9 +60,9 @@ class Home:
         records = [(self._name(batch), ",".join(map(str, accepted))) for batch, accepted in batches]
         return Freed(*self._scripts.renew_claims(lease=lease, batches=records))
 
-    def release(self, batch: str, *, done: bool) -> Freed:
-        """The batch is not sent any more; `done`: nor ever again."""
-        return Freed(*self._scripts.release_claims(id=self._name(batch), done=int(done)))
+    def release(self, batch: str, *, done: float = 0.0) -> Freed:
+        """The batch is not sent any more; `done`: nor ever again, and for so many seconds it is known that it was counted."""
+        return Freed(*self._scripts.release_claims(id=self._name(batch), done=done))
 
     def carry(self, number: int, note: bytes) -> None:
         """Takes a note: what messages leave for users of whom nothing is pushed. A second time does nothing."""

@@ -230,8 +230,9 @@ CARRIED: Final = Family(
 NUMBERED: Final = Family(
     "numbered:<batch>", "hash",
     "of a spread app, for a batch `<id>~<partition>` that lies in another partition: `app`, `provider`, `devices`, `badges`,"
-    " `before`, `uncounted`, `again`, as of `batch:<id>`",
-    _JOURNAL, "the batch is done; a day after it was last taken", "batches of spread apps that were taken: devices to push to",
+    " `before`, `uncounted`, `again`, as of `batch:<id>`; `done`",
+    _JOURNAL, "two leases after the batch is done; a day after it was last taken",
+    "batches of spread apps that were taken: devices to push to; and 80 bytes for each that was done within two leases",
 )
 TURNS: Final = Family("turns:<lane>", "list", "apps with batches to take, in turn", _JOURNAL, "none waits", "apps")
 TURNS_OF_APP: Final = Family(

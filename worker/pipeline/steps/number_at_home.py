@@ -48,12 +48,14 @@ class ReleaseAtHome:
     """
 
     homes: Homes
+    #: Seconds of a batch's lease. After so many, and a replaced server, a batch that was done may be taken again.
+    lease: float
 
     def __call__(self, run: BatchRun, *, done: bool = True) -> None:
         if not (run.claims or (done and run.numbered)) or (home := self.homes.of(run.batch.app)) is None:
             return
         run.claims = False
         try:
-            home.release(run.id, done=done)
+            home.release(run.id, done=2 * self.lease if done else 0.0)
         except redis.Error:
             return
