@@ -51,8 +51,9 @@ BREATH: Final = 1.0
 BUSY_SECONDS: Final = 9.0
 #: Seconds between two looks at whether the partitions were changed.
 _LAYOUT_SECONDS: Final = 2.0
-#: New objects after which the garbage collector runs. Python's default of 700 is reached within a few messages.
-YOUNG: Final = 5_000
+#: New objects after which the garbage collector runs. Python's default of 700 is reached within a few messages, and a piece of
+#: messages that is expanded has some 30,000, none of which is garbage before its end.
+YOUNG: Final = 50_000
 
 
 #: Seconds after which a computing thread yields to another. With Python's default of 5 ms each step of a small message waits
