@@ -3,6 +3,7 @@
 What was published before a message is in force when the message is expanded, however late the home's leader is.
 """
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -14,8 +15,12 @@ from producers import events as ev
 from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.pipeline.harness import Pipeline, message, stamp, token
 from tests.integration.pipeline.spread_leaders import SpreadApp
+from tests.processes import PATIENCE, wait_until
 from worker.core.model import AppSettings
 from worker.pipeline import barrier
+from worker.state.partition import Partition
+from worker.state.redis import connect
+from worker.state.streams import Figures, RawEntry
 
 LAYOUT = Layout(2, tags(4), spread=frozenset({"demo"}))
 
@@ -180,6 +185,35 @@ def test_a_home_that_does_not_answer_holds_this_app_alone_and_is_named_in_the_lo
     )
     assert (vars(line)["app"], vars(line)["home"]) == ("demo", app.home.partition.index)
     assert app.of(channel).step() == 1
+
+
+def test_a_home_on_another_server_is_asked_by_a_thread_and_holds_nobody_up_while_it_is_silent(
+    app: SpreadApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, pipeline = app.elsewhere(), app.pipeline
+    there = app.of(channel)
+    # As in a cluster: each partition has a client of its own.
+    here = Partition(there.partition.index, LAYOUT, connect(pipeline.redis_url))
+    held = barrier.Barrier(pipeline.keyspace, here, pipeline.pool)
+    answers, ask = threading.Event(), barrier._Home._ask
+
+    def silent(home: barrier._Home, cursor: str) -> Figures:
+        assert answers.wait(PATIENCE)
+        return ask(home, cursor)
+
+    monkeypatch.setattr(barrier, "_AGAIN", 0.0)
+    monkeypatch.setattr(barrier._Home, "_ask", silent)
+    entries = [RawEntry("5-0", b"{}")]
+    app.publish(muted("han", "leia"))
+    assert held.let("demo", entries) == ()
+    assert held.holds("demo")
+    answers.set()
+    wait_until(lambda: held.holds("demo") and held._tickets["demo"].tail is not None)
+    assert held.let("demo", entries) == ()
+    app.home.step(2)
+    wait_until(lambda: not held.holds("demo"))
+    assert held.let("demo", entries) == entries
+    here.redis.close()
 
 
 # Steps of the property below: publish something of the home's or of a channel's, a round of a leader, or its end.
