@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import Any, ClassVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -237,4 +237,9 @@ def valkey(engine_urls: Any) -> Any:
 
 def test_the_last_push_that_arrives_carries_the_true_badge(valkey: Redis) -> None:
     Badges.redis = valkey
-    run_state_machine_as_test(Badges, settings=settings(max_examples=60, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(
+        Badges,
+        settings=settings(
+            max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
