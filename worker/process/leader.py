@@ -109,6 +109,8 @@ class Leader(BackgroundThread):
         self._runtime, self._of, self._wake, self._idle, self._spread = runtime, of, wake, idle, spread
         self._seldom = Seldom(log)
         self._paces: dict[str, Pace] = {}
+        #: Whose data the partition's server had.
+        self._lineage = ""
         #: Whether this process leads it now.
         self.leads = False
         self._about = {"partition": of.index} if len(runtime.partitions) > 1 else {}
@@ -125,6 +127,7 @@ class Leader(BackgroundThread):
         while not self._stop.wait(wait):
             began = time.monotonic()
             try:
+                self._tell_again()
                 wait, failures = self._lead(lease, barrier), 0
             except _UNAVAILABLE as fault:
                 # After some time of leading this is a new fault, not the old one.
@@ -144,6 +147,17 @@ class Leader(BackgroundThread):
             finally:
                 self.leads = False
             lease.release()
+
+    def _tell_again(self) -> None:
+        """Where another server has the partition, it gets what this process has delivered: no event is taken for lost then."""
+        lineage = self._of.streams.lineage()
+        if lineage and self._lineage and lineage != self._lineage:
+            sent = self._of.journal.tell_again()
+            log.info(
+                "another server has the partition, it gets what was delivered recently",
+                extra={"accounts": sent, **self._about},
+            )
+        self._lineage = lineage or self._lineage
 
     def _lead(self, lease: Lease, barrier: Barrier) -> float:
         """Leads until it is stopped, hands over or fails; returns the seconds to wait until the next attempt."""

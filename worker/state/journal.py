@@ -11,6 +11,8 @@ Their keys: `worker/state/keys.py`.
 
 import contextlib
 import logging
+import time
+from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
@@ -24,9 +26,11 @@ from worker.core.breaker import Look, Stopped
 from worker.core.digest import Counted, Missed, line_of
 from worker.core.entry import entry_of, joined
 from worker.core.errors import WorkerError
+from worker.core.ledger_entry import Entry
 from worker.core.live import is_live
 from worker.core.reminder import Next, Pushed, Reminder
 from worker.core.second_look import SecondLook
+from worker.core.tally import is_tally
 from worker.core.way import Way, way_in
 from worker.state.breaker import RECENT
 from worker.state.gate import Gate
@@ -42,6 +46,11 @@ OCTETS: Final = 1 << 20
 PATIENCE: Final = 1.0
 #: The same for one that has most of its devices free by then.
 SOON: Final = 0.1
+#: Seconds for which a process remembers the accounts of what it has delivered, and how many at most.
+_RECENTLY: Final = 30.0
+_REMEMBERED: Final = 20_000
+_ACCEPTED: Final = b'"accepted"'
+_decode_account: Final = msgspec.json.Decoder(Entry).decode
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -188,6 +197,9 @@ class Journal:
         self._names, self.partition, self._of = partition.names, partition.index, partition
         #: Seconds of a lease.
         self.lease = lease
+        #: Accounts of what was delivered, with when by `time.monotonic()`.
+        self._delivered: deque[tuple[float, bytes]] = deque(maxlen=_REMEMBERED)
+        self._tells_until = 0.0
 
     def open(self, messages: Sequence[Recorded]) -> int:
         """Makes these ready to be expanded. A second time does nothing.
@@ -448,7 +460,9 @@ class Journal:
         `pushed`: of what users are reminded. `well`: what was accepted, where all jobs were: the breaker counts other answers by
         itself. Returns how many batches are ready that waited for it.
         """
-        return Freed(
+        now = time.monotonic()
+        self._delivered.extend((now, document) for document in accounts if _ACCEPTED in document)
+        freed = Freed(
             *self._scripts.finish(
                 id=batch,
                 recent=RECENT,
@@ -465,6 +479,25 @@ class Journal:
                 accounts=accounts,
             )
         )
+        if now < self._tells_until:  # what it had taken on the server before is not known here
+            self._tell([document for document in accounts if _ACCEPTED in document])
+        return freed
+
+    def tell_again(self) -> int:
+        """Writes the accounts of what this process has delivered recently again: another server's data may lack them.
+
+        So are, for a while, those of what is delivered from now on: it may have been taken on the server before. The ledger
+        keeps one of each. Returns how many they were.
+        """
+        now = time.monotonic()
+        self._tells_until = now + _RECENTLY
+        return self._tell([document for at, document in [*self._delivered] if at > now - _RECENTLY])
+
+    def _tell(self, documents: Sequence[bytes]) -> int:
+        accounts = [document for document in documents if not is_tally(_decode_account(document))]
+        for at in range(0, len(accounts), 500):
+            self._redis.rpush(self._keys.ACCOUNTS(), *accounts[at : at + 500])
+        return len(accounts)
 
     def failed(self, batch: str) -> int:
         """Counts a failed try of a batch; returns how many there were."""

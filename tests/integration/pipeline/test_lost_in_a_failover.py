@@ -92,6 +92,18 @@ def test_what_was_delivered_and_waits_for_the_ledger_is_a_repeat(ready: Pipeline
     assert sent(ready) == []
 
 
+def test_what_a_process_has_delivered_it_tells_the_new_server(ready: Pipeline, failover: Failover) -> None:
+    had = replicated(ready)
+    ready.publish(message())
+    assert sent(ready) == ["han"]
+    failover(had)
+    assert ready.journal.tell_again() == 1
+    ready.publish(message())
+    assert sent(ready) == []
+    assert ready.journal.tell_again() == 1
+    assert [part.partition(":")[0] for part in ready.account("e1")] == ["batch"]
+
+
 @pytest.mark.parametrize("stage", ["opened", "expanded", "leased"])
 def test_what_is_still_open_is_a_repeat(ready: Pipeline, failover: Failover, stage: str) -> None:
     ready.publish(message())

@@ -16,6 +16,7 @@ from tests.system.environments.secure import USER, Secure
 from tests.system.fleet import Fleet
 from tests.system.pipeline.test_workers import new_message, populate
 from tests.valkey import Cluster, Valkey, Watched
+from worker.core.entry import ms_of
 from worker.simulator.certificates import make_identity
 from worker.state import layout
 from worker.state.redis import connect
@@ -153,3 +154,33 @@ def test_a_slot_moves_key_by_key_under_whole_workers(
         goes_on(fleet, cluster.url, lambda: cluster.move_keys(slot_of(stream.encode()), meanwhile), more=MESSAGES)
         assert not said("intake failed and starts over")
         assert not said("Traceback")
+
+
+def test_what_a_plain_failover_loses_is_delivered_once_it_is_published_again(
+    postgres_url: str, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """The old primary confirms for a while what it drops later. Its publisher publishes all of it again, under the same ids."""
+    names = [f"e{n}" for n in range(600)]
+    with ExitStack() as stack:
+        watched = Watched(tmp_path_factory.mktemp("watched"), stack)
+        fleet = stack.enter_context(Fleet(postgres_url, watched.url, tmp_path))
+        fleet.start("worker", "--concurrency", "4")
+        fleet.start("worker", "--concurrency", "4")
+        populate(fleet, "general", USERS)
+        with Publisher(watched.url, timeout=60) as publisher:
+            for n, name in enumerate(names):
+                publisher.publish(new_message(name))
+                if n == 200:
+                    wait_until(lambda: len(fleet.simulator.accepted) > 0)
+                    watched.fail_over()
+            watched.rest()
+            again = watched.primary().ask("TIME")
+            for name in names:
+                publisher.publish(new_message(name))
+        wanted = len(names) * len(USERS)
+        wait_until(lambda: len(reached(fleet)) == wanted, seconds=120)
+        with fleet.pool.connection() as db:
+            rows = db.execute("SELECT event_id, entry FROM carillon.messages").fetchall()
+        taken_over = {id for id, entry in rows if ms_of(entry) >= int(again[0]) * 1000}
+        doubled = [one for one, times in reached(fleet).items() if times > 1 and one[1] in taken_over]
+        assert len(doubled) <= 8 * len(USERS), "what was on its way at the failover"
