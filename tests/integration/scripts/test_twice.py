@@ -114,6 +114,14 @@ def test_an_entry_is_opened_once(redis: Redis, journal: Journal) -> None:
     assert again(redis, lambda: journal.open([message])) == 0
 
 
+def test_what_is_opened_is_taken_at_once_by_one(redis: Redis, journal: Journal) -> None:
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
+    message, documents = Recorded(ENTRY, APP, 11, "general"), {ENTRY: b"{}"}
+    ready, [taken] = journal.open_and_take([message], documents)
+    assert (ready, taken.entry, taken.document) == (0, ENTRY, b"{}")
+    assert again(redis, lambda: journal.open_and_take([message], documents)) == (0, [])
+
+
 @runs("open_targeted")
 def test_a_targeted_push_is_opened_once(redis: Redis, scripts: Scripts) -> None:
     redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
@@ -162,6 +170,15 @@ def test_a_step_is_taken_once(redis: Redis, journal: Journal) -> None:
     assert journal.expand([step], [queued()], counts, accounts) == (set(), 0)
     assert (redis.hget(keys.OPEN(), ENTRY), redis.llen(keys.ACCOUNTS())) == (b"1", 1)
     assert again(redis, lambda: journal.expand([step], [queued()], counts, accounts)) == ({ENTRY}, 0)
+
+
+def test_a_batch_is_taken_at_once_by_one(redis: Redis, journal: Journal) -> None:
+    step = taken_message(redis, journal).step(DONE)
+    given: list[Any] = [[step], [queued()], {}, [], (), (), (), ()]
+    stale, freed, taken = journal.expand_and_take(*given)
+    assert (stale, freed, taken and (taken.id, taken.badges)) == (set(), 0, ("b1", [1]))
+    assert again(redis, lambda: journal.expand_and_take(*given)) == ({ENTRY}, 0, None)
+    assert journal.take_batch("urgent") is None
 
 
 @runs("abandon")

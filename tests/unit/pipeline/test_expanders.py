@@ -48,3 +48,16 @@ def test_a_fault_frees_its_place():
         with pytest.raises(ZeroDivisionError):
             expanders.work(lambda: bool(1 / 0), 9)
     assert expanders.work(lambda: False, 9) is False
+
+
+def test_whoever_has_something_else_to_do_leaves_and_says_whether_there_is_more() -> None:
+    expanders, pieces = Expanders(1), list[bool]()
+
+    def expand() -> bool:
+        assert not expanders.room
+        pieces.append(True)
+        return True
+
+    assert expanders.work(expand, 60.0, leaves=lambda: len(pieces) == 2)
+    assert len(pieces) == 2
+    assert expanders.room

@@ -66,3 +66,19 @@ def test_a_process_that_does_not_work_on_urgent_messages_takes_nothing() -> None
     assert not threads.offer(print)
     threads.stop()
     threads.join(time.monotonic() + PATIENCE)
+
+
+def test_a_thread_that_is_reserved_is_nobody_else_s(threads: HandOver) -> None:
+    done = threading.Event()
+    wait_until(threads.reserve)
+    assert not threads.reserve()
+    assert not threads.offer(done.set)
+    threads.give(done.set)
+    assert done.wait(PATIENCE)
+
+
+def test_a_thread_that_is_given_nothing_is_idle_again(threads: HandOver) -> None:
+    wait_until(threads.reserve)
+    threads.give(None)
+    assert threads.reserve()
+    threads.give(None)
