@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from producers import events
@@ -210,11 +211,16 @@ class Intake:
         self._taken_at = 0.0
         #: The place to give next, and the one that is not ours any more.
         self._next = self._end = 0
+        self._token = 0
         #: When another server's data took the place of what was there, by `time.monotonic()`; None: not as far as is known.
         self._replaced_at: float | None = None
 
-    def begin(self, replaced: float | None) -> None:
-        """This process leads from now on. `replaced`: the seconds since another server has the streams, as of `lineages.note`."""
+    def begin(self, token: int, replaced: float | None) -> None:
+        """This process leads from now on. `token`: that of its lease.
+
+        `replaced`: the seconds since another server has the streams, as of `lineages.note`.
+        """
+        self._token = token
         self._replaced_at = None if replaced is None else time.monotonic() - replaced
 
     def take(self, stream: str, cursor: Cursor, entries: Sequence[RawEntry], *, rows: int) -> tuple[Cursor, int]:
@@ -417,17 +423,18 @@ class Intake:
 
     def _open(self, opened: Sequence[Recorded], stretch: _Stretch) -> int:
         """Opens the messages. Returns how many can be taken that were not handed to somebody who is idle."""
+        open_them = partial(self._journal.open, token=self._token)
         take = self._idle(len(opened)) if opened else None
         if take is None:
-            return sum(_each(opened, self._journal.open, "messages"))
+            return sum(_each(opened, open_them, "messages"))
         taken: Sequence[Opened] = ()
         try:
             documents = {one.name: one.raw.document for one in stretch.entries}
-            ready, taken = self._journal.open_and_take(opened, documents)
+            ready, taken = self._journal.open_and_take(opened, documents, token=self._token)
         except _PASSING:
             raise
         except Exception:  # noqa: BLE001 - one by one it is found which has it
-            return sum(_each(opened, self._journal.open, "messages"))
+            return sum(_each(opened, open_them, "messages"))
         finally:
             take(taken)
         return ready

@@ -155,7 +155,7 @@ class Rounds:
         with self._lease.transaction() as db:
             self._cursors = cursors.read(db, self._names)
             replaced = lineages.note(db, self._names.inlet, self._lineage)
-        self._intake.begin(replaced)
+        self._intake.begin(self._lease.token, replaced)
         for stream, pace in self._paces.items():
             self._paces[stream] = min(pace, Pace())
         self._line(self._names.inlet)

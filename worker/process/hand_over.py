@@ -59,10 +59,11 @@ class HandOver:
             self._reserved -= 1
             if work is not None:
                 self._given.append(work)
-                self._changed.notify()
+            # After `stop` all wait for what is still to be given.
+            self._changed.notify_all() if self._stopped else self._changed.notify()
 
     def stop(self) -> None:
-        """Lets the threads finish what they have."""
+        """Lets the threads finish what they have, and what those who have reserved one give them."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -82,7 +83,7 @@ class HandOver:
     def _next(self) -> Callable[[], object] | None:
         with self._changed:
             self._idle += 1
-            while not self._given and not self._stopped:
+            while not self._given and not (self._stopped and not self._reserved):
                 self._changed.wait()
             self._idle -= 1
             return self._given.popleft() if self._given else None

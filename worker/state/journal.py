@@ -25,7 +25,7 @@ from worker.core.batch import COUNT, OVERTAKE, Batch, Freed, Lane
 from worker.core.breaker import Look, Stopped
 from worker.core.digest import Counted, Missed, line_of
 from worker.core.entry import entry_of, joined
-from worker.core.errors import WorkerError
+from worker.core.errors import LeaseLost, WorkerError
 from worker.core.ledger_entry import Entry
 from worker.core.live import is_live
 from worker.core.reminder import Next, Pushed, Reminder
@@ -201,28 +201,34 @@ class Journal:
         self._delivered: deque[tuple[float, bytes]] = deque(maxlen=_REMEMBERED)
         self._tells_until = 0.0
 
-    def open(self, messages: Sequence[Recorded]) -> int:
-        """Makes these ready to be expanded. A second time does nothing.
+    def open(self, messages: Sequence[Recorded], *, token: int) -> int:
+        """Makes these ready to be expanded. A second time does nothing. `token`: that of the leader's lease.
 
-        Returns how many can be taken: those of a group of channels that a task has wait for it.
+        Returns how many can be taken: those of a group of channels that a task has wait for it. Raises LeaseLost.
         """
-        return int(self._scripts.open(messages=[*map(_opening, messages)], lease=0)[0]) if messages else 0
+        return int(self._open(token, messages, lease=0.0)[0]) if messages else 0
 
     def open_and_take(
-        self, messages: Sequence[Recorded], documents: Mapping[str, bytes]
+        self, messages: Sequence[Recorded], documents: Mapping[str, bytes], *, token: int
     ) -> tuple[int, Sequence[Opened]]:
         """As `open`, and takes those of them that `take_messages` would give. `documents` by entry.
 
         Returns how many others can be taken, and those that are leased to this worker.
         """
         records = {one.entry: _opening(one) for one in messages}
-        ready, turn, taken = self._scripts.open(messages=[*records.values()], lease=self.lease)
+        ready, turn, taken = self._open(token, messages, lease=self.lease)
         found = []
         for name, group in taken:
             entry, app, place, channel = records[name.decode()]
             state = f"{app}\n\n{place}\n{channel}"
             found.append(Opened(entry, app, "", documents[entry], place, state, group.decode(), turn.decode()))
         return int(ready), found
+
+    def _open(self, token: int, messages: Sequence[Recorded], *, lease: float) -> Any:
+        answer = self._scripts.open(token=token, messages=[*map(_opening, messages)], lease=lease)
+        if not answer:
+            raise LeaseLost("a newer leader opens messages")
+        return answer
 
     def open_targeted(self, pushes: Sequence[Push]) -> None:
         """Each waits for its time from now on, then for the bulk lane. A second time does nothing."""
@@ -336,7 +342,8 @@ class Journal:
     def _is_at_once(self, queued: QueuedBatch, full: Collection[Way]) -> bool:
         # Badge numbers are those of the app's home.
         batch = queued.batch
-        return batch.lane == "urgent" and not queued.delay and batch.way not in full and self._of.is_home(batch.app)
+        waits = queued.delay or queued.behind or queued.put_off
+        return batch.lane == "urgent" and not waits and batch.way not in full and self._of.is_home(batch.app)
 
     def tell_missed(
         self,

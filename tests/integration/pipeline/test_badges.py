@@ -316,7 +316,7 @@ class Crew:
         self.done.set()
 
     def open(self, entry: str) -> None:
-        self.journal.open([Recorded(entry, "demo", 0)])
+        self.journal.open([Recorded(entry, "demo", 0)], token=0)
         batch = Batch("demo", 1, "urgent", [Sending(entry, entry, "", "", 0, "")], [Job(0, 7, "u", "00", 0)])
         self.journal.expand([Step(entry, "demo\n\n0\n", DONE)], [QueuedBatch(f"b{entry}", batch)], {}, [])
 

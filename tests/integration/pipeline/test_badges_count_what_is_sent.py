@@ -149,7 +149,7 @@ def written(journal: Journal, jobs: Sequence[tuple[int, int, int]]) -> None:
     journal._redis.flushall()
     journal._redis.hset("carillon:badge:demo", mapping={"7": 5, "8": 3})
     journal._redis.xadd("carillon:events", {"event": ""}, id="100-0")
-    journal.open([Recorded("100-0", "demo", 100)])
+    journal.open([Recorded("100-0", "demo", 100)], token=0)
     sendings = [Sending("100-0", f"e{n}", "", "", 0, "", badge=jobs[n][0], place=100 + n) for n in range(len(jobs))]
     batch = Batch("demo", 1, "urgent", sendings, [Job(n, jobs[n][1], "u", "00", 0) for n in range(len(jobs))])
     journal.expand([Step("100-0", "demo\n\n100\n", DONE)], [QueuedBatch("b1", batch)], {}, [])

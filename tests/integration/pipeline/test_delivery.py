@@ -471,7 +471,7 @@ def test_a_leader_that_died_before_opening_is_made_up_for(pipeline):
     class Killed(BaseException):
         pass
 
-    def die(entries):
+    def die(entries, *, token):
         raise Killed
 
     pipeline.publish(message())

@@ -1,13 +1,16 @@
 """An event that the leader had recorded, and that the new primary does not have, is published again under its id."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from producers import events as ev
 from tests.integration.pipeline.harness import Pipeline, message, stamp, user_of
 from worker.core.entry import UNTAGGED
+from worker.core.errors import LeaseLost
 from worker.database import lineages
 from worker.state.journal import Recorded
 from worker.state.streams import Streams
@@ -157,7 +160,7 @@ def test_a_leader_that_dies_before_it_opens_what_it_took_over_leaves_it_to_the_n
     failover(had)
     ready.publish(message())
     with monkeypatch.context() as patched:
-        patched.setattr(ready.journal, "open", lambda _: 0)
+        patched.setattr(ready.journal, "open", lambda *_, **__: 0)
         ready.take()
     assert sent(ready) == []
     ready.lead()
@@ -174,17 +177,29 @@ def test_a_second_failover_may_lose_it_again(ready: Pipeline, failover: Failover
     assert sent(ready) == ["han"]
 
 
-def test_the_first_entry_opened_late_by_its_leader_is_sent_to_nobody(ready: Pipeline, failover: Failover) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_leader_that_was_frozen_opens_nothing_that_came_back_on_another_stream(
+    ready: Pipeline, failover: Failover, *, at_once: bool
+) -> None:
+    """Nothing on the stream of the first entry shows by itself that it is gone."""
     had = replicated(ready)
     ready.publish(message())
     ready.take()
+    frozen = ready.lease.token
     with ready.pool.connection() as db:
         [(entry, place)] = db.execute("SELECT entry, position FROM carillon.messages").fetchall()
     failover(had)
-    ready.publish(message())
+    document = msgspec.json.encode(message())
+    ready.redis.xadd(UNTAGGED.stream_for("demo"), {"event": document})
     ready.take()
-    ready.journal.open([Recorded(entry, "demo", place, "general")])
+    first = [Recorded(entry, "demo", place, "general")]
+    take: Callable[..., object] = (
+        partial(ready.journal.open_and_take, documents={entry: document}) if at_once else ready.journal.open
+    )
+    with pytest.raises(LeaseLost):
+        take(first, token=frozen)
     assert sent(ready) == ["han"]
+    assert ready.journal.backlog() == (0, 0)
 
 
 def test_a_dead_letter_is_for_a_person(ready: Pipeline, failover: Failover) -> None:

@@ -404,8 +404,8 @@ def test_two_leaders_at_once_lose_nothing(pipeline):
     held: list[Any] = []
     opened = pipeline.journal.open
 
-    def die_before(messages: Sequence[Recorded]) -> int:
-        held.append(messages)
+    def die_before(messages: Sequence[Recorded], *, token: int) -> int:
+        held.append((messages, token))
         return 0
 
     pipeline.journal.open = die_before
@@ -413,7 +413,9 @@ def test_two_leaders_at_once_lose_nothing(pipeline):
     pipeline.journal.open = opened
     assert pipeline.lead() == 1, "another leads, and takes again what the frozen one has committed"
     assert [user_of(n) for n in pipeline.run()] == ["han"]
-    opened(held[0])
+    [(messages, token)] = held
+    with pytest.raises(LeaseLost):
+        opened(messages, token=token)
     assert pipeline.run() == []
     assert pipeline.journal.backlog() == (0, 0)
 

@@ -86,7 +86,7 @@ class Badges(RuleBasedStateMachine):
             jobs.append(Job(n, device, "u", "00", 0))
             self.devices[device].counts.add(self.place)
         journal = self.journals[part]
-        journal.open([Recorded(entry, APP, self.place)])
+        journal.open([Recorded(entry, APP, self.place)], token=0)
         [opened] = journal.take_messages("urgent", 1)
         queued = QueuedBatch(f"b{self.place}", Batch(APP, 1, "urgent", sendings, jobs))
         assert journal.expand([opened.step(DONE)], [queued], {}, [])[0] == set()

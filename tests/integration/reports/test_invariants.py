@@ -36,7 +36,7 @@ def at_work(redis: Redis) -> Redis:
     for n in (1, 2, 3, 4):
         entry = f"{n}-1"
         redis.xadd(keys.EVENTS(), {"event": "{}"}, id=entry)
-        journal.open([Recorded(entry, "demo", n, "general")])
+        journal.open([Recorded(entry, "demo", n, "general")], token=0)
         if n == 4:
             break
         [message] = journal.take_messages("urgent", 1)

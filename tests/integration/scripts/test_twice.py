@@ -72,7 +72,7 @@ def again(redis: Redis, call: Callable[[], Any]) -> Any:
 def opened(redis: Redis, journal: Journal, entry: str = ENTRY, *, channel: str = "general") -> Recorded:
     redis.xadd(keys.EVENTS(), {"event": "{}"}, id=entry)
     message = Recorded(entry, APP, int(entry.replace("-", "")), channel)
-    journal.open([message])
+    journal.open([message], token=0)
     return message
 
 
@@ -111,15 +111,15 @@ def test_every_script_is_run_twice() -> None:
 def test_an_entry_is_opened_once(redis: Redis, journal: Journal) -> None:
     message = opened(redis, journal)
     assert redis.hgetall(keys.OPEN()) == {b"1-1": b"1"}
-    assert again(redis, lambda: journal.open([message])) == 0
+    assert again(redis, lambda: journal.open([message], token=0)) == 0
 
 
 def test_what_is_opened_is_taken_at_once_by_one(redis: Redis, journal: Journal) -> None:
     redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
     message, documents = Recorded(ENTRY, APP, 11, "general"), {ENTRY: b"{}"}
-    ready, [taken] = journal.open_and_take([message], documents)
+    ready, [taken] = journal.open_and_take([message], documents, token=0)
     assert (ready, taken.entry, taken.document) == (0, ENTRY, b"{}")
-    assert again(redis, lambda: journal.open_and_take([message], documents)) == (0, [])
+    assert again(redis, lambda: journal.open_and_take([message], documents, token=0)) == (0, [])
 
 
 @runs("open_targeted")

@@ -11,7 +11,7 @@ def write(journal: Journal, n: int, delay: float = 0.0) -> None:
     sending = Sending("1-1", "e1", '{"aps":{', "}}", 2_000_000_000, "c1")
     jobs = [Job(0, device, "han", "aa", 0) for device in range(n)]
     journal._redis.xadd("carillon:events", {"event": ""}, id="1-1")
-    journal.open([Recorded("1-1", "demo", 1)])
+    journal.open([Recorded("1-1", "demo", 1)], token=0)
     queued = [QueuedBatch(f"b{i}", Batch("demo", 1, "urgent", [sending], [jobs[i]]), delay) for i in range(n)]
     journal.expand([], queued, {}, [])
 

@@ -37,7 +37,7 @@ class Fleet:
             one = Recorded(entry, app or self.random.choice(APPS), place, channel or self.random.choice(CHANNELS))
             self.messages[entry] = (one.app, one.channel, place, pages or 1 + (self.random.random() < self.long) * 2)
             opened.append(one)
-        self.journal.open(opened)
+        self.journal.open(opened, token=0)
 
     def take(self, limit: int = 500, lane: Any = "urgent") -> list[Opened]:
         opened = self.journal.take_messages(lane, limit)
@@ -246,7 +246,7 @@ def test_what_is_published_to_a_group_in_work_wakes_nobody(fleet, journal):
     task = fleet.take()
     for name, ready in (("a", 0), ("b", 1)):
         entry = fleet.redis.xadd("carillon:events", {"event": "{}"}).decode()
-        assert journal.open([Recorded(entry, "demo", 9, name)]) == ready
+        assert journal.open([Recorded(entry, "demo", 9, name)], token=0) == ready
     assert journal.load() == {"demo": (2, 0)}, "but it is load"
     assert journal.ready("e", "urgent") == 1
     assert fleet.journal.expand([one.step(DONE) for one in task], [], {}, []) == (set(), 1)

@@ -66,7 +66,7 @@ def test_one_app_s_blast_leaves_the_others_their_share(journal, redis):
     both = [*blast, Recorded("2-1", "other", 2001), Recorded("2-2", "other", 2002)]
     for one in both:
         redis.xadd("carillon:events", {"event": ""}, id=one.entry)
-    journal.open(both)
+    journal.open(both, token=0)
     first = journal.take_messages("urgent", 100)
     assert [one.app for one in first].count("other") == 2
     assert len(first) == 100

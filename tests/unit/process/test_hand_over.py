@@ -82,3 +82,18 @@ def test_a_thread_that_is_given_nothing_is_idle_again(threads: HandOver) -> None
     threads.give(None)
     assert threads.reserve()
     threads.give(None)
+
+
+def test_what_a_reserved_thread_is_given_after_the_stop_is_done() -> None:
+    """A leader may have opened messages meanwhile, which are leased."""
+    threads, done = HandOver(2), threading.Event()
+    threads.start(lambda: True)
+    wait_until(threads.reserve)
+    wait_until(threads.reserve)
+    threads.stop()
+    assert not threads.reserve()
+    threads.give(done.set)
+    threads.give(None)
+    assert done.wait(PATIENCE)
+    threads.join(time.monotonic() + PATIENCE)
+    assert not any(thread.is_alive() for thread in threads._threads)

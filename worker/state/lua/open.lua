@@ -1,10 +1,12 @@
 -- Messages that intake has recorded begin their life. One that has left its stream has had it: what is behind the last that was opened
 -- of its stream cannot have. With a `lease` (seconds; 0: none) the caller takes them at once, as take_messages.lua would give them: while
--- nothing waits in the urgent lane, those whose group and channel no other task has.
--- ARGV: messages [entry, app, place, channel], lease: number
--- Returns: how many messages can be taken by now, the turn of this task, and {entry, group} of each that it takes.
+-- nothing waits in the urgent lane, those whose group and channel no other task has. `token`: the leader's.
+-- ARGV: token, messages [entry, app, place, channel], lease: number
+-- Returns: how many messages can be taken by now, the turn of this task, and {entry, group} of each that it takes; nothing for a leader
+--   that has been replaced: what it knows may have been lost in a failover, and have come back as another entry.
 -- Twice: does nothing. What the first call took comes back when its lease is over.
--- With: messages, places, streams
+-- With: inlet, messages, places, streams
+if not leads(token) then return {} end
 local entries, last, states, opened, groups, single, ready, held = {}, {}, {}, {}, {}, {}, 0, {}
 local at_once = lease > 0 and redis.call('EXISTS', READY .. 'urgent') == 0
 local others = at_once and redis.call('EXISTS', EXPANDING_CHANNELS) == 1
