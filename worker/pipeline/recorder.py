@@ -166,8 +166,11 @@ class Recorder:
             self._wake(freed)
         for flight in flights:
             if flight.claim is not None and now - flight.claimed_at >= RENEW_SECONDS:
-                flight.claim.home.renew([(flight.batch, flight.accepting())], self._journal.lease)
                 flight.claimed_at = now
+                try:
+                    flight.claim.home.renew([(flight.batch, flight.accepting())], self._journal.lease)
+                except redis.Unavailable:  # it is asked again in a second, and the lease there is longer
+                    seldom.warning("devices of batches in flight not kept, their home is away")
 
     def make_ready(self) -> float:
         """Makes ready what is due by now; returns the seconds until the next is."""

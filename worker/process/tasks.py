@@ -283,6 +283,7 @@ def tick() -> Result:
     ticking = _Ticking(runtime)
     for of in runtime.partitions:
         ticking.part("tick", partial(_tick, runtime, of), of)
+        ticking.part("homes", partial(_carry_home, of), of)
     ticking.part("acts", lambda _: acts.log_acts(runtime.fleet))
     ticking.part("presence", lambda _: presence.sweep(runtime.keyspace))
     ticking.part("prune", partial(_prune, runtime))
@@ -335,6 +336,10 @@ class _Ticking:
         return dict(self._counts)
 
 
+def _carry_home(of: PartitionRuntime, counts: Counter[str]) -> None:
+    counts["carried"] += of.homes.carry()
+
+
 def _prune(runtime: Runtime, counts: Counter[str]) -> None:
     fleet = runtime.fleet
     if not fleet.redis.set(fleet.keys.PRUNED(), 1, nx=True, ex=_PRUNE_SECONDS):
@@ -362,7 +367,6 @@ def _sample(runtime: Runtime, counts: Counter[str]) -> None:
 def _tick(runtime: Runtime, of: PartitionRuntime, counts: Counter[str]) -> None:
     percent = of.streams.tell_pressure()
     counts["due"] += of.journal.make_due_ready()
-    of.homes.carry()
     unable = "redis is full" if percent >= _FULL else None
     try:
         counts["woken"] += _wake_lost(runtime, of)

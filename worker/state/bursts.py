@@ -1,6 +1,7 @@
 """Bursts: many messages of a channel within a time. Which of them makes a sound, and when one is shown for several."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from worker.state.homes import Homes
@@ -78,14 +79,20 @@ class Bursts:
         """
         homes = [self._homes.of(burst.app) if burst.sound_every_user else None for burst in bursts]
         if not any(homes):
-            return [turns for some in _pieces(bursts) for turns in self._count(some, now)]
+            return self.count_here(bursts, now)
         found: list[dict[str, Turn]] = [{} for _ in bursts]
         for home in {*homes}:
             there = [n for n, one in enumerate(homes) if one is home]
-            at_home = self if home is None else Bursts(home.partition)
-            for n, turns in zip(there, at_home.count([bursts[n] for n in there], now), strict=True):
+            asked = [bursts[n] for n in there]
+            of = self if home is None else Bursts(home.partition)
+            count = partial(of.count_here, asked, now)
+            for n, turns in zip(there, count() if home is None else home.ask(count), strict=True):
                 found[n] = turns
         return found
+
+    def count_here(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
+        """The same, of what is counted here."""
+        return [turns for some in _pieces(bursts) for turns in self._count(some, now)]
 
     def show(self, folds: Sequence[Fold]) -> list[set[str]]:
         """For each fold the users who are to be shown it: those who are shown no later one."""

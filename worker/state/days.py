@@ -1,6 +1,7 @@
 """How many pushes each user has had on their day."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from worker.state.homes import Homes
@@ -35,14 +36,20 @@ class Days:
         """
         homes = [self._homes.of(page.app) for page in pages]
         if not any(homes):
-            return [within for some in _pieces(pages) for within in self._count(some)]
+            return self.count_here(pages)
         found: list[set[str]] = [set() for _ in pages]
         for home in {*homes}:
             there = [n for n, one in enumerate(homes) if one is home]
-            at_home = self if home is None else Days(home.partition)
-            for n, within in zip(there, at_home.count([pages[n] for n in there]), strict=True):
+            asked = [pages[n] for n in there]
+            of = self if home is None else Days(home.partition)
+            count = partial(of.count_here, asked)
+            for n, within in zip(there, count() if home is None else home.ask(count), strict=True):
                 found[n] = within
         return found
+
+    def count_here(self, pages: Sequence[DayPage]) -> list[set[str]]:
+        """The same, of users whose home is here."""
+        return [within for some in _pieces(pages) for within in self._count(some)]
 
     def _count(self, pages: Sequence[DayPage]) -> Iterator[set[str]]:
         answers: Any = self._scripts.count_days(

@@ -176,3 +176,17 @@ def test_what_a_part_ends_with_is_the_tick_s(system: System, monkeypatch: pytest
     with pytest.raises(ZeroDivisionError):
         tasks.tick()
     assert [system.accounts(n) for n in range(4)] == [0, 0, 0, 0]
+
+
+def test_notes_for_a_home_that_is_silent_are_a_part_of_the_tick_by_themselves(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = system.runtime.partitions[0]
+
+    def away() -> int:
+        raise redis.Away[0]
+
+    monkeypatch.setattr(of.homes, "carry", away)
+    system.add_accounts()
+    assert tasks.tick() == {"put_off": 1}
+    assert [system.accounts(n) for n in range(4)] == [0, 0, 0, 0]

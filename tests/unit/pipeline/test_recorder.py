@@ -108,3 +108,23 @@ def test_devices_at_home_are_kept_while_a_batch_is_in_flight_but_those_that_have
         recorder.record()
     [_, (_, ([(batch, accepted)], lease))] = home.made
     assert (batch, sorted(accepted), lease) == ("b1", [7, 8], 8.0)
+
+
+def test_a_home_that_is_away_keeps_no_lease_and_no_other_home_from_being_renewed():
+    def away(*_: object) -> Freed:
+        raise redis.Away[0]
+
+    clock, journal = [NOW], fake(record=Freed(0, 0))
+    journal.lease = 8.0
+    first, second = fake(renew=away), fake(renew=Freed(0, 0))
+    recorder = Recorder(journal, lambda: clock[0])
+    recorder._thread = threading.current_thread()
+    with (
+        recorder.watch("b1", [0], [None], NOW, Claim(first, [7])) as flight,
+        recorder.watch("b2", [0], [None], NOW, Claim(second, [8])),
+    ):
+        clock[0] += RENEW_SECONDS
+        recorder.record()
+        recorder.record()
+    assert flight.renewed_at == clock[0]
+    assert (len(first.made), second.made) == (1, [("renew", ([("b2", [])], 8.0))])
