@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks at all streams.
 _LOOK: Final = 1.0
+#: The same where something has just come: the look waits for a pause of so many seconds, so that it delays no message.
+_LOOK_AT_LAST: Final = 1.5
+_PAUSE: Final = 0.05
 #: Seconds that a round spends on walking over the inlet at most.
 _WALK: Final = 0.1
 #: Streams of apps that the leader waits at; it finds entries on the others when it looks.
@@ -133,6 +136,8 @@ class Rounds:
         self._walked = BEGINNING
         self._head: str | None = None
         self._looked_at = float("-inf")
+        #: Whether the last round took all that there was.
+        self._just_taken = False
         #: The last of the quiet apps that was looked at.
         self._looked_to = ""
         #: Apps that have their share of what may be ready.
@@ -168,8 +173,12 @@ class Rounds:
 
         Returns how many entries were applied.
         """
-        if time.monotonic() - self._looked_at >= _LOOK:
+        since = time.monotonic() - self._looked_at
+        if since >= _LOOK_AT_LAST or (since >= _LOOK and not self._just_taken):
             self.look()
+        elif since >= _LOOK:
+            wait = min(wait, _PAUSE)
+        self._just_taken = False
         self._found.clear()
         if not self.idle:
             self._look_for_room()
@@ -185,6 +194,7 @@ class Rounds:
             self._look_for_room()
         if not taken and not self.idle:
             time.sleep(min(wait, _FULL))
+        self._just_taken = bool(taken) and self.idle
         return taken
 
     @property
