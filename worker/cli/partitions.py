@@ -8,7 +8,7 @@ import typer
 from worker.cli._groups import group
 from worker.cli._options import Json
 from worker.cli._session import Row, refuse, say, session, table
-from worker.cli._terminal import echo
+from worker.cli._terminal import echo, prose
 
 if TYPE_CHECKING:
     from worker.process.repartition import Changed
@@ -39,25 +39,30 @@ def status(
             return table(rows, as_json=as_json, empty="no app")
         with runtime.pool.connection() as db:
             taken = cursors.taken(db)
-        backlogs = [read([of], taken) for of in process.of_any_number(runtime).keyspace]
+        keyspace, silent = process.of_any_number(runtime).keyspace.answering()
+        backlogs = {of.index: read([of], taken) for of in keyspace}
+    for number in silent:
+        prose(f"partition {number} does not answer: what waits there is not known", err=True)
     rows = []
-    for p, backlog in enumerate(backlogs):
-        waiting = [one for one in backlog.waiting if one.state != "scheduled"]
+    for p in range(found.partitions):
+        waiting = None if p not in backlogs else [one for one in backlogs[p].waiting if one.state != "scheduled"]
         rows.append(
             {
                 "partition": p,
                 "tag": found.tags[p] if found.tags else None,
                 "apps": sum(found.home_of(name) == p for name in names),
-                "messages": sum(one.messages for one in waiting),
-                "batches": sum(one.batches for one in waiting),
-                "oldest": max((one.oldest for one in waiting if one.oldest is not None), default=None),
+                "messages": None if waiting is None else sum(one.messages for one in waiting),
+                "batches": None if waiting is None else sum(one.batches for one in waiting),
+                "oldest": max((one.oldest for one in waiting or () if one.oldest is not None), default=None),
             }
         )
     if found.spread:
         echo(f"spread over all of them: {', '.join(sorted(found.spread))}", err=True)
-    table(
-        sorted(rows, key=lambda row: (-row["messages"] - row["batches"], row["partition"])), as_json=as_json, empty=""
-    )
+
+    def fullest_first(row: Row) -> tuple[int, int]:
+        return -(row["messages"] or 0) - (row["batches"] or 0), row["partition"]
+
+    table(sorted(rows, key=fullest_first), as_json=as_json, empty="")
     return None
 
 

@@ -1,18 +1,23 @@
 """A server that does not answer has one partition of four: the others are served meanwhile."""
 
+import json
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
+from typer.testing import CliRunner
 
 from config.settings import Settings, get_settings
 from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.valkey import Valkey, wait_until
+from worker.cli import partitions as cli_partitions
+from worker.cli._commands import app as cli
 from worker.core.ledger_entry import account
 from worker.embedded import Urls
 from worker.metrics.shared import Addresses, Target
-from worker.process import tasks
+from worker.process import repartition, tasks
 from worker.process.runtime import Runtime
 from worker.process.ticker import Ticker
 from worker.reports.conditions import find
@@ -190,3 +195,17 @@ def test_notes_for_a_home_that_is_silent_are_a_part_of_the_tick_by_themselves(
     system.add_accounts()
     assert tasks.tick() == {"put_off": 1}
     assert [system.accounts(n) for n in range(4)] == [0, 0, 0, 0]
+
+
+def test_the_partitions_that_answer_are_shown_and_the_silent_one_is_named(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for of in system.runtime.partitions:
+        of.partition.redis.xadd(of.partition.names.inlet, {"event": "{}"})
+    system.valkey.freeze()
+    monkeypatch.setattr(cli_partitions, "session", lambda: nullcontext(system.runtime))
+    monkeypatch.setattr(repartition, "of_any_number", lambda runtime: runtime)
+    shown = CliRunner().invoke(cli, ["partitions", "status", "--json"])
+    rows = {row["partition"]: (row["messages"], row["batches"]) for row in json.loads(shown.stdout)}
+    assert rows == {0: (1, 0), 1: (None, None), 2: (1, 0), 3: (1, 0)}
+    assert "partition 1 does not answer" in shown.stderr
