@@ -108,3 +108,11 @@ def test_a_bar_in_a_table_s_code_is_shown_without_its_backslash() -> None:
 def test_nothing_is_loaded_from_another_host() -> None:
     assert CONFIG["theme"]["font"] is False
     assert not [path for key in ("extra_css", "extra_javascript") for path in CONFIG.get(key, ()) if "//" in path]
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+    named = {(page.name, path) for page in pages for path in re.findall(r"`(tests/[\w./-]+)", page.read_text())}
+
+    assert named
+    assert [one for one in sorted(named) if not (ROOT / one[1]).exists()] == []
