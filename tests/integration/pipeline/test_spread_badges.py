@@ -211,6 +211,42 @@ def test_a_device_that_another_partition_sends_to_waits(spread: Spread, monkeypa
     assert shown(spread.apns.sent)[-1] == 2
 
 
+def test_a_batch_that_waits_as_a_whole_has_no_device_at_home(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two batches may wait for each other, of which each has sent to the other's device before its worker died."""
+    members(spread, "han", "chewie")
+    part, other = spread.others[0], spread.home
+    spread.publish(message(channel=spread.channel(part), id="e1"))
+    spread.take()
+    spread.expand()
+    with monkeypatch.context() as patch:
+        _dies(patch, "worker.pipeline.steps.send.Send.__call__")
+        with pytest.raises(Died):
+            part.deliver()
+    [name] = spread.redis.scan_iter(f"{spread.home.partition.prefix}batch:*~*")
+    id = name.decode().rpartition(":")[2].partition("~")[0]
+    orders = str(spread.redis.hget(part.partition.keys.BATCH(id), "devices"))
+    sent, left = (("chewie", "han")[int(device.strip("'")) - 1] for device in orders.split(",")[-2:])
+    part.journal.record([(id, [0])])
+    spread.later()
+    spread.publish(ev.MemberRemoved(**stamp(), channel=ev.ChannelId(id=spread.channel(other)), users=[sent]))
+    spread.publish(message(channel=spread.channel(other), id="e2"))
+    spread.take()
+    other.expand()
+    found: list[object] = []
+
+    def meanwhile() -> None:
+        spread.apns.before = lambda: None
+        found.append(part.delivery.deliver("urgent"))
+        found.append([*spread.redis.scan_iter(f"{spread.home.partition.prefix}batch:*~*")])
+
+    spread.apns.before = meanwhile
+    other.deliver()
+    assert found == [{"parked": 1}, []]
+    spread.later()
+    spread.deliver()
+    assert [n.token for n in spread.apns.sent] == [token(left)] * 2
+
+
 def test_what_waited_for_a_device_goes_before_what_came_later(spread: Spread) -> None:
     """Of one channel in their order, although the first one was taken while its device was busy."""
     members(spread, "han")

@@ -16,7 +16,8 @@ BUSY: Final = 0.1
 class NumberAtHome:
     """Takes the badge numbers, and the devices, at the home of the app, where that is another partition.
 
-    A job whose device is busy waits; the batch as a whole, where all are. Elsewhere this costs nothing.
+    A job whose device is busy waits; the batch as a whole, where all are, and then it has no device there: two batches may wait
+    for each other otherwise, each with devices of jobs that were sent before its worker died. Elsewhere this costs nothing.
     """
 
     journal: Journal
@@ -25,6 +26,7 @@ class NumberAtHome:
     def __call__(self, run: BatchRun) -> End | None:
         if (home := self.homes.of(run.batch.app)) is None or not has_badges(run.batch):
             return None
+        again = run.numbered
         given = home.number(run.id, run.batch, again=run.numbered, lease=self.journal.lease)
         if not run.numbered:
             self.journal.note_numbered(run.id)
@@ -35,6 +37,9 @@ class NumberAtHome:
             pending = run.pending()
             blocked = [index for index in pending if run.jobs[index].device in given.blocked]
             if blocked and len(blocked) == len(pending):
+                if again or run.claims:
+                    home.release(run.id)
+                    run.claims = False
                 return "wait"
             run.set_outcome(blocked, Wait(EARLIER, BUSY, in_flight=True))
         return None
