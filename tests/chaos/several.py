@@ -130,7 +130,7 @@ class Several(Hands):
     def limited(self, spare: int, app: str) -> Iterator[int]:
         node = self.owner(self.layout.partition_of(app))
         limit = _used(node) + spare
-        _set_maxmemory(node, limit)
+        _set_maxmemory(node, limit + _kept_for_replicas(node))
         try:
             yield limit
         finally:
@@ -294,8 +294,16 @@ def _client(node: Valkey) -> redis.Redis:
 
 
 def _used(node: Valkey) -> int:
+    """Octets, without what the node keeps for its replicas: that grows up to a size of its own and never comes down."""
     with node.client() as client:
-        return int(client.info("memory")["used_memory"])
+        found: dict[str, Any] = client.info("memory")
+    return int(found["used_memory"]) - int(found["mem_total_replication_buffers"])
+
+
+def _kept_for_replicas(node: Valkey) -> int:
+    with node.client() as client:
+        found: dict[str, Any] = client.config_get("repl-backlog-size")
+    return int(found["repl-backlog-size"])
 
 
 def _set_maxmemory(node: Valkey, octets: int) -> None:
