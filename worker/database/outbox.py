@@ -37,7 +37,7 @@ _NEXT: Final = """
 WITH next AS MATERIALIZED (
     SELECT id, xmin::text AS version, octet_length(event) AS size,
         CASE WHEN octet_length(event) <= %(longest)s THEN event END AS event
-    FROM carillon.outbox WHERE moved_at IS NULL AND failed_at IS NULL
+    FROM carillon.outbox WHERE moved_at IS NULL AND failed_at IS NULL AND id > %(after)s
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 SELECT id, version, size, event
@@ -95,9 +95,9 @@ class Outbox:
             row = db.execute(_LEAD, (locks.OUTBOX,)).fetchone()
             yield row is not None and bool(row[0])
 
-    def waiting(self, limit: int) -> list[Row]:
-        """The next rows in their order, locked until `lead` ends."""
-        given = {"limit": limit, "longest": MAX_DOCUMENT, "bytes": _BATCH_BYTES}
+    def waiting(self, limit: int, after: int = -(2**63)) -> list[Row]:
+        """The next rows behind this id in their order, locked until `lead` ends."""
+        given = {"limit": limit, "after": after, "longest": MAX_DOCUMENT, "bytes": _BATCH_BYTES}
         return [Row(*row) for row in self._session().execute(_NEXT.encode(), given)]
 
     def moved(self, ids: Sequence[int], *, keep: bool) -> None:

@@ -8,7 +8,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,6 +34,8 @@ _LONGEST_WAIT: Final = 5.0
 _LISTEN: Final = 0.5
 #: Seconds between two lines about rows that were moved.
 _REPORT: Final = 10.0
+#: Batches behind the first that are looked at where nothing of it can be moved: it may be for a server that does not answer.
+_PAGES: Final = 20
 #: What names the Postgres that was asked: a variable, or an option.
 URL: Final = "the outbox's URL"
 _UNAVAILABLE: Final = (postgres.Unavailable, *redis.Unavailable)
@@ -115,18 +117,33 @@ class Relay:
                 return 0
             stream.claim()
             rows = self._outbox.waiting(self._pace.batch)
-            good, errors = _judged(rows)
-            if good:
-                full = stream.move([(f"{row.id}.{row.version}", checked) for row, checked in good])
-                if full is not None:
-                    raise BacklogError(full)
-            self._outbox.moved([row.id for row, _ in good], keep=self._pace.keep_hours > 0)
-            self._outbox.refuse(errors)
-        self._moved += len(good)
-        self._failed += len(errors)
+            dealt = self._deal_with(rows, stream)
+            for _ in range(_PAGES):
+                if dealt or not rows:
+                    break
+                rows = self._outbox.waiting(self._pace.batch, after=rows[-1].id)
+                dealt = self._deal_with(rows, stream)
         if self._pace.keep_hours > 0 and not rows:
             return self._outbox.purge(self._pace.keep_hours, self._pace.batch)
-        return len(rows)
+        return dealt
+
+    def _deal_with(self, rows: Sequence[Row], stream: Fence) -> int:
+        """Moves what can be moved of a batch; returns how many rows do not wait any more."""
+        good, errors = _judged(rows)
+        ids: list[int] = []
+        if good:
+            moved, full = stream.move([(f"{row.id}.{row.version}", checked) for row, checked in good])
+            if full is not None:
+                raise BacklogError(full)
+            ids = [good[at][0].id for at in moved]
+        if len(ids) < len(good):
+            about = {"partitions": sorted(stream.silent)}
+            seldom.warning("outbox rows wait, the servers of their partitions do not answer", extra=about)
+        self._outbox.moved(ids, keep=self._pace.keep_hours > 0)
+        self._outbox.refuse(errors)
+        self._moved += len(ids)
+        self._failed += len(errors)
+        return len(ids) + len(errors)
 
     def close(self) -> None:
         self._outbox.close()
@@ -149,7 +166,7 @@ class Relay:
             self._moved, self._failed, self._reported_at = 0, 0, time.monotonic()
 
 
-def _judged(rows: list[Row]) -> tuple[list[tuple[Row, bytes]], dict[int, str]]:
+def _judged(rows: Sequence[Row]) -> tuple[list[tuple[Row, bytes]], dict[int, str]]:
     """The rows that may go on the stream with their documents, and the error of each that may not."""
     good, errors = [], {}
     for row in rows:

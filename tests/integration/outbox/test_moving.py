@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -13,9 +14,13 @@ from producers.errors import EventError
 from producers.events import MAX_DOCUMENT
 from producers.partitions import LAYOUT_KEY, Layout, encoded, tags
 from tests.integration.outbox.relays import badge, published, rows, write
+from tests.valkey import Valkey, wait_until
 from worker.database.outbox import Outbox
 from worker.pipeline.outbox_relay import BacklogError, Pace, Relay
+from worker.state import fence
 from worker.state.fence import Fence, Overtaken
+from worker.state.partition import Keyspace
+from worker.state.redis import Redis, connect
 
 MakeRelay = Callable[..., Relay]
 
@@ -311,3 +316,67 @@ def test_a_batch_that_comes_again_is_known_where_it_came_in_pieces(
     assert published(client, SPREAD.stream("acme", channel="lobby")) == ["0", "2"]
     assert published(client, SPREAD.stream("acme")) == ["1"]
     assert published(client, SPREAD.stream("acme", channel="news")) == ["3"]
+
+
+class TwoServers(Keyspace):
+    """The home of `acme` is on a server of its own."""
+
+    second: Redis
+
+    def client_of(self, key: str) -> Redis:
+        return self.second if key == FOUR.prefix(FOUR.home_of("acme")) else self.redis
+
+
+@pytest.fixture
+def of_acme(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    with connect(valkey.url) as second:
+        monkeypatch.setattr(TwoServers, "second", second, raising=False)
+        monkeypatch.setattr(fence, "Keyspace", TwoServers)
+        yield second
+        valkey.thaw()
+
+
+@pytest.mark.parametrize("layout", [FOUR, SPREAD], ids=["its own", "spread"])
+def test_rows_for_a_server_that_is_silent_wait_and_hold_up_no_others(
+    postgres_url: str, client: Any, relay: MakeRelay, valkey: Valkey, of_acme: Redis, layout: Layout
+) -> None:
+    """What is behind an event for a silent home waits as well."""
+    client.set(LAYOUT_KEY, encoded(layout))
+    theirs = [badge(0, "acme"), badge(1, "acme"), read(2, "lobby"), badge(3, "acme")]
+    write(postgres_url, *theirs, *(badge(n) for n in range(4, 9)))
+    one = relay(batch=2)
+    valkey.freeze()
+    assert drained(one) == 5
+    assert published(client, layout.stream("demo")) == ["4", "5", "6", "7", "8"]
+    assert len(rows(postgres_url)) == 4
+    valkey.thaw()
+
+    def all_moved() -> bool:
+        with suppress(Overtaken):
+            one.step()
+        return not rows(postgres_url)
+
+    wait_until(all_moved, "the others were not moved")
+    lobby = layout.stream("acme", channel="lobby")
+    if lobby == layout.stream("acme"):
+        assert published(of_acme, lobby) == ["0", "1", "2", "3"]
+    else:
+        assert published(of_acme, layout.stream("acme")) == ["0", "1", "3"]
+        assert published(client, lobby) == ["2"]
+
+
+def test_a_claim_that_comes_late_makes_nobody_the_holder(
+    postgres_url: str, client: Any, relay: MakeRelay, valkey: Valkey, of_acme: Redis
+) -> None:
+    client.set(LAYOUT_KEY, encoded(FOUR))
+    write(postgres_url, badge(0, "acme"))
+    slow, other = relay(), relay()
+    valkey.freeze()
+    assert slow.step() == 0
+    valkey.thaw()
+    key = FOUR.prefix(FOUR.home_of("acme")) + "outbox:" + slow._outbox.source()
+    wait_until(lambda: of_acme.hexists(key, "holder"), "the claim did not come")
+    assert other.step() == 1
+    write(postgres_url, badge(1, "acme"))
+    assert slow.step() == 1, "with a claim of its own"
+    assert published(of_acme, FOUR.stream("acme")) == ["0", "1"]
