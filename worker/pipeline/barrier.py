@@ -2,8 +2,9 @@
 
 A spread app has users, devices and preferences in its home, and each channel in a partition of its own (`producers/routing.py`).
 A leader that has read entries of a channel's partition then looks at the end of the app's stream in the home, and takes them
-once the home's leader has committed up to there. So what was published before a message is in force when it is expanded: the
-look comes after the read, and the read after the publishing. Something that was published later may be in force as well.
+once the home's leader has committed up to there, and has carried out in Redis what it committed. So what was published before
+a message is in force when it is expanded: the look comes after the read, and the read after the publishing. Something that
+was published later may be in force as well.
 
 Only the entries of that app wait, and they wait for as long as it takes: a killed leader is replaced within ten seconds. While
 the home's Redis is away they wait too, and other apps go on.
@@ -54,6 +55,8 @@ class Barrier:
         #: App -> up to where its home's stream was known to be committed.
         self._committed: dict[str, str] = {}
         self._homes: dict[str, _Home] = {}
+        self._askers: dict[int, _Asker] = {}
+        self._at_home: Collection[str] | None = None
         self._seldom = Seldom(log)
 
     def begin(self) -> None:
@@ -64,6 +67,13 @@ class Barrier:
     def spread(self) -> Collection[str]:
         """The spread apps."""
         return self._keyspace.layout.spread
+
+    @property
+    def at_home(self) -> Collection[str]:
+        """Those of them whose home is here."""
+        if self._at_home is None:
+            self._at_home = [app for app in self.spread if self._partition.is_home(app)]
+        return self._at_home
 
     def concerns(self, app: str) -> bool:
         """Whether entries of the app wait for another partition."""
@@ -105,9 +115,10 @@ class Barrier:
             cursor = cursors.committed(db, home.stream)
         if cursor != self._committed.get(app) or now - ticket.asked_at >= _AGAIN:
             # Behind it there is nothing up to the tail, or something was lost, which the leader of the home has still to notice.
-            self._committed[app] = cursor
             ticket.asked_at = now
             found = home.look(cursor)
+            if found is None or home.has_finished(cursor):
+                self._committed[app] = cursor
             if found is not None:
                 ticket.tail = min(ticket.tail, found.last, key=id_key)
                 ticket.reached = _is_committed(found, cursor, ticket.tail)
@@ -117,7 +128,12 @@ class Barrier:
 
     def _home(self, app: str) -> "_Home":
         if app not in self._homes:
-            self._homes[app] = _Home(app, self._keyspace.of_app(app), self._partition)
+            home, asker = self._keyspace.of_app(app), None
+            if home.redis is not self._partition.redis:
+                if home.index not in self._askers:
+                    self._askers[home.index] = _Asker()
+                asker = self._askers[home.index]
+            self._homes[app] = _Home(app, home, asker)
         return self._homes[app]
 
     def _tell(self, app: str, ticket: _Ticket, why: str) -> None:
@@ -144,13 +160,13 @@ def _is_committed(found: Figures, cursor: str, tail: str) -> bool:
 class _Home:
     """An app's own stream in its home.
 
-    Where that is another server's, a thread asks it: one that is away may be slow to say so.
+    Where that is another server's, `asker` asks it: one that is away may be slow to say so.
     """
 
-    def __init__(self, app: str, home: Partition, here: Partition) -> None:
+    def __init__(self, app: str, home: Partition, asker: "_Asker | None") -> None:
         self.stream = home.names.stream_for(app)
-        self._streams = Streams(home)
-        self._asker = None if home.redis is here.redis else _Asker()
+        self._streams, self._asker = Streams(home), asker
+        self._finished = BEGINNING
 
     def look(self, cursor: str) -> Figures | None:
         """The stream as it is now; None where its server does not answer."""
@@ -159,8 +175,20 @@ class _Home:
         return None
 
     def _ask(self, cursor: str) -> Figures:
-        found = self._streams.figures({self.stream: cursor})
-        return found.get(self.stream) or Figures(0, BEGINNING, 0, 0, None)
+        found = self._streams.figures({self.stream: cursor}).get(self.stream)
+        if found is None:
+            return Figures(0, BEGINNING, 0, 0, None)
+        if not self.has_finished(cursor):
+            self._finished = self._streams.finished(self.stream)
+            if not self.has_finished(cursor):
+                # Committed, and not yet carried out in Redis: a badge may still have the number from before its clearing.
+                ms, n = id_key(self._finished)
+                return found._replace(unread=f"{ms}-{n + 1}")
+        return found
+
+    def has_finished(self, cursor: str) -> bool:
+        """Whether its leader has carried out all up to there, as far as is known."""
+        return id_key(cursor) <= id_key(self._finished)
 
 
 class _Asked(NamedTuple):

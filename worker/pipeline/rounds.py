@@ -63,6 +63,8 @@ class _Line:
         self.stream, self.app, self.cursor, self.pace = stream, app, cursor, pace
         #: Whether producers write to it: only of what the leader moved itself does it know without looking.
         self.direct = False
+        #: Up to which entry it is noted that all are done; only of spread apps.
+        self.noted = BEGINNING
         self.active_at = time.monotonic()
         self.warned_at = float("-inf")
         self._lines = lines
@@ -166,7 +168,9 @@ class Rounds:
         self._line(self._names.inlet)
         self._known = self._streams.known()
         self.look(every=True)
-        return sum(self._take_again(line) for line in list(self._lines.values()))
+        found = sum(self._take_again(line) for line in list(self._lines.values()))
+        self._note_finished()
+        return found
 
     def step(self, wait: float) -> int:
         """One round: a stretch of every stream that has something. Waits up to `wait` seconds where none has.
@@ -176,6 +180,7 @@ class Rounds:
         since = time.monotonic() - self._looked_at
         if since >= _LOOK_AT_LAST or (since >= _LOOK and not self._just_taken):
             self.look()
+            self._note_finished()
         elif since >= _LOOK:
             wait = min(wait, _PAUSE)
         self._just_taken = False
@@ -333,7 +338,9 @@ class Rounds:
     def _take_own(self, line: _Line, app: str) -> int:
         """Of the app's own stream."""
         if not self._barrier.concerns(app):
-            return self._take(line, self._found_or_read(line))
+            taken = self._take(line, self._found_or_read(line))
+            self._note_finished()
+            return taken
         if self._barrier.holds(app):
             return 0
         read = self._found_or_read(line)
@@ -344,6 +351,14 @@ class Rounds:
         if not entries:
             return 0
         return self._take(line, Read(entries, entries[-1].id, read.more or len(entries) < len(read.entries)))
+
+    def _note_finished(self) -> None:
+        """Leaders of other partitions wait for this of spread apps whose home this is."""
+        for app in self._barrier.at_home:
+            line = self._lines.get(self._names.stream_for(app))
+            if line is not None and line.noted != line.after:
+                self._streams.note_finished(line.stream, line.after)
+                line.noted = line.after
 
     def _take(self, line: _Line, read: Read) -> int:
         if not read.entries:

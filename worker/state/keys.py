@@ -144,7 +144,7 @@ OPEN: Final = Family(
     "the entry has no unit left", _WORKED_ON,
 )
 OPENED: Final = Family(
-    "opened", "hash", "stream -> the last entry of it that was opened", _JOURNAL, "you remove the field", "streams",
+    "opened", "hash", "stream -> the last entry up to which all are open or done", _JOURNAL, "you remove the field", "streams",
 )
 TRIES: Final = Family("tries", "hash", "entry -> failed expansions", _JOURNAL, "the entry is done", _WORKED_ON)
 EXPANDING: Final = Family(

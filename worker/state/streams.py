@@ -192,6 +192,15 @@ class Streams:
                 )
         return found
 
+    def note_finished(self, stream: str, last: str) -> None:
+        """All entries of the stream up to this one are open or done, and what they change in Redis is changed."""
+        self._scripts.finished(stream=stream, last=last)
+
+    def finished(self, stream: str) -> str:
+        """The last entry that was noted so, or that was opened since."""
+        found: Any = self._redis.hget(self._keys.OPENED(), stream)
+        return found.decode() if found else "0-0"
+
     def know(self, apps: Collection[str], before: Collection[str]) -> None:
         """These are the apps whose events may be moved; `before` were."""
         with self._redis.pipeline(transaction=False) as pipe:

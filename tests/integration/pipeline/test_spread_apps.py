@@ -216,6 +216,38 @@ def test_a_home_on_another_server_is_asked_by_a_thread_and_holds_nobody_up_while
     here.redis.close()
 
 
+def test_what_the_home_has_committed_and_not_yet_carried_out_is_waited_for(
+    app: SpreadApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the message may take a badge number from before a clearing that was published before it."""
+    channel = app.elsewhere()
+    app.publish(ev.BadgeCleared(**stamp(), user="han"))
+    app.publish(message(channel=channel, id="e1"))
+
+    def dies(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.pipeline.intake.Intake._finish", dies)
+        with pytest.raises(SystemExit):
+            app.home.step()
+    app.home.killed()
+    assert app.of(channel).step(3) == 0
+    app.home.step()
+    assert app.of(channel).step(3) == 1
+
+
+def test_homes_on_a_silent_server_share_the_thread_that_asks(app: SpreadApp) -> None:
+    pipeline = app.pipeline
+    there = app.of(app.elsewhere()).partition
+    here = Partition(there.index, LAYOUT, connect(pipeline.redis_url))
+    held = barrier.Barrier(pipeline.keyspace, here, pipeline.pool)
+    home = pipeline.partition.index
+    apps = [name for name in map("app{}".format, range(100)) if LAYOUT.home_of(name) == home][:2]
+    assert held._home(apps[0])._asker is held._home(apps[1])._asker is not None
+    here.redis.close()
+
+
 # Steps of the property below: publish something of the home's or of a channel's, a round of a leader, or its end.
 _STEPS = some.lists(
     some.one_of(

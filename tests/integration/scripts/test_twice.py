@@ -640,6 +640,15 @@ def test_lost_entries_are_counted(redis: Redis, scripts: Scripts) -> None:
     assert trimmed(untagged(redis))[keys.EVENTS()][0] == 6
 
 
+@runs("finished")
+def test_up_to_where_all_is_done_only_grows(redis: Redis) -> None:
+    streams = Streams(untagged(redis))
+    assert streams.finished(keys.EVENTS()) == "0-0"
+    for last, known in (("5-2", "5-2"), ("5-2", "5-2"), ("5-1", "5-2"), ("10-0", "10-0")):
+        streams.note_finished(keys.EVENTS(), last)
+        assert streams.finished(keys.EVENTS()) == known
+
+
 @runs("pressure")
 def test_pressure_is_written_as_a_whole(redis: Redis) -> None:
     streams = Streams(untagged(redis))
