@@ -126,6 +126,8 @@ class Facts:
     following: Mapping[int, float] = field(default_factory=dict)
     #: Seconds for which the oldest entry waits that the intake has not taken; None: none waits.
     untaken: float | None = None
+    #: The home of a spread app, for which messages wait in other partitions; None: none does.
+    home: int | None = None
     #: Since when events are kept, in UNIX seconds, and whether older ones were deleted.
     kept_since: float = 0.0
     forgets: bool = True
@@ -390,6 +392,8 @@ def unknown(app: str, event: str, facts: Facts) -> str:
         text += f". Nothing was deleted yet: this system is younger than what it keeps, it began {since}"
     if facts.untaken is not None:
         text += f"\nEntries wait to be taken, the oldest for {facts.untaken:.0f} s: it may be among them. See carillon health"
+    if facts.home is not None:
+        text += f"\nMessages of {app} wait until partition {facts.home}, its home, has committed what was published before them"
     return text
 
 

@@ -19,6 +19,7 @@ from worker.database.postgres import Connection, Pool
 from worker.providers.kinds import kind_stored_as
 from worker.reports.delivery_report import Facts, Letter, Part, Recorded, Report, Tried, Via, report
 from worker.reports.reading import read
+from worker.reports.snapshot import StreamFacts
 from worker.state.breaker import Breaker
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
@@ -61,7 +62,7 @@ def look_up(
         if not (parts or recorded or letters):
             streams = read(keyspace, db).snapshot.streams
             untaken = max((s.oldest for s in streams if s.oldest is not None), default=None)
-            return Facts(untaken=untaken, kept_since=kept_since, forgets=forgets), made
+            return Facts(untaken=untaken, home=_home(streams, app), kept_since=kept_since, forgets=forgets), made
         is_open, scheduled = (False, None) if recorded is None else _state(partition, recorded.entry)
         # While something of it is to be done, a device without an outcome waits for one.
         pushed = made.pushed if user is None else made.only(user).pushed
@@ -79,6 +80,13 @@ def look_up(
         following = {**states.cooldowns, **states.retries.get(recorded.entry, {})}
     of_event = (parts, recorded, letters, scheduled, is_open, states.vias, devices, following)
     return Facts(*of_event, kept_since=kept_since, forgets=forgets, names=names), made
+
+
+def _home(streams: Sequence[StreamFacts], app: str) -> int | None:
+    """The home that the app's messages in other partitions wait for."""
+    behind = {one.partition for one in streams if one.app == app and one.oldest is not None}
+    homes = (one.home for one in streams if one.app == app and one.partition in behind)
+    return next((home for home in homes if home is not None and home in behind), None)
 
 
 def _channels(

@@ -18,6 +18,8 @@ from tests.integration.pipeline.spread_leaders import SpreadApp
 from tests.processes import PATIENCE, wait_until
 from worker.core.model import AppSettings
 from worker.pipeline import barrier
+from worker.reports.delivery_report import unknown
+from worker.reports.looking_up import look_up
 from worker.state.partition import Partition
 from worker.state.redis import connect
 from worker.state.streams import Figures, RawEntry
@@ -235,6 +237,19 @@ def test_what_the_home_has_committed_and_not_yet_carried_out_is_waited_for(
     assert app.of(channel).step(3) == 0
     app.home.step()
     assert app.of(channel).step(3) == 1
+
+
+def test_why_names_the_home_that_a_message_waits_for(app: SpreadApp) -> None:
+    channel, pipeline = app.elsewhere(), app.pipeline
+    app.publish(muted("han", "leia"), message(channel=channel, id="e0"))
+    app.drain()
+    app.publish(message(channel=channel, id="e1"))
+    assert look_up(pipeline.keyspace, pipeline.pool, "demo", "e1")[0].home is None
+    app.publish(muted("han", "chewie"))
+    assert app.of(channel).step() == 0
+    facts, _ = look_up(pipeline.keyspace, pipeline.pool, "demo", "e1")
+    assert facts.home == pipeline.partition.index
+    assert f"until partition {facts.home}, its home, has committed" in unknown("demo", "e1", facts)
 
 
 def test_homes_on_a_silent_server_share_the_thread_that_asks(app: SpreadApp) -> None:
