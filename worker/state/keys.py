@@ -134,7 +134,7 @@ TRIMMED: Final = Family(
     "leader, expansion", "you remove the field", "streams",
 )
 INTAKE_TOKEN: Final = Family(
-    "intake:token", "string", "token of the newest leader: an older one moves nothing any more", "leader", "never", "one",
+    "intake:token", "string", "token of the newest leader: an older one moves and opens nothing", "leader", "never", "one",
 )
 LEADER: Final = Family("leader", "string", "`<owner> <token>`: a hint, Postgres decides", "leader", "its lease is over", "one")
 

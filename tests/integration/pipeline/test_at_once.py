@@ -8,6 +8,7 @@ import pytest
 
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
+from tests.integration.pipeline.test_digests import people
 from worker.core.model import Answer
 from worker.pipeline.expansion.fan_out import Expanded
 from worker.state.journal import Opened
@@ -58,6 +59,15 @@ def test_it_is_what_take_batch_would_have_given(channel):
     assert again is not None
     assert again._replace(accepted=()) == taken, "whoever took it has died"
     assert channel.delivery.deliver_taken(again, channel.now) == {"accepted": 1}
+
+
+def test_its_numbers_count_what_is_not_pushed_of_the_same_messages(channel):
+    people(channel)
+    channel.publish(message(id="e1"), message(id="e2", urgency="urgent"))
+    channel.take()
+    [taken] = expanded(channel).taken
+    assert (len(taken.batch.jobs), taken.badges) == (1, [2])
+    assert channel.redis.hvals(channel.partition.keys.BADGE("demo")) == [b"2"]
 
 
 def test_what_a_worker_took_and_died_with_is_sent_once_its_lease_is_over(channel):

@@ -49,6 +49,8 @@ local function hand_on(channel)
 end
 
 local open, done, ended, finished, freed = units(), {}, {}, {}, 0
+-- The numbers of the batch that is taken count these.
+for i in each(badges) do count_unsent(unpack(ARGV, i, i + 3)) end
 local taken
 for i, id in each(batches) do
   local turn = ARGV[i + 11] == '1' and 0 or nil
@@ -57,7 +59,6 @@ for i, id in each(batches) do
 end
 add_second_looks(open, looks)
 for i in each(missed) do count_missed(unpack(ARGV, i, i + 6)) end
-for i in each(badges) do count_unsent(unpack(ARGV, i, i + 3)) end
 for _, app, user, due in each(silent) do redis.call('ZADD', SILENT_BADGES, 'NX', due, app .. '\n' .. user) end
 for _, name in each(answered) do end_reminder(name) end
 for _, home, note in each(homeward) do send_home(home, note) end

@@ -1,4 +1,4 @@
--- This leader leads; whoever has a lower token moves nothing any more.
+-- This leader leads; whoever has a lower token moves and opens nothing any more.
 -- ARGV: token
 -- Returns: 1, or 0 where another one has a higher.
 -- Twice: does nothing.
