@@ -198,7 +198,7 @@ class Rounds:
         if came and time.monotonic() - self._full_at >= (_ROOM if self._full or self._taken > _FEW else _ROOM_OF_FEW):
             self._look_for_room()
         if not taken and not self.idle:
-            time.sleep(min(wait, _FULL))
+            self._wait_for_others(min(wait, _FULL))
         self._just_taken = bool(taken) and self.idle
         return taken
 
@@ -225,6 +225,16 @@ class Rounds:
         if found:
             self._found = {self._names.inlet: Read((), self._lines[self._names.inlet].after, more=False), **found}
         return bool(found)
+
+    def _wait_for_others(self, seconds: float) -> None:
+        """What waits cannot be taken now: its app is full, or waits for its home. Something may come for others meanwhile."""
+        lines = (self._lines[self._names.inlet], *islice(self._lines.latest(), _AWAITED))
+        if not (awaited := {line.stream: line.after for line in lines if not line.waits}):
+            time.sleep(seconds)
+            return
+        for stream in self._streams.wait(awaited, seconds):
+            line = self._lines[stream]
+            line.waits = line.direct = True
 
     # the inlet
 

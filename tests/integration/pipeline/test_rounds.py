@@ -113,6 +113,22 @@ def test_an_app_that_has_its_share_ready_waits_and_others_pass(two):
     assert ids(two, "demo") == [*expected, "later"]
 
 
+def test_what_comes_on_another_app_s_own_stream_waits_for_no_look_while_one_is_full(two, monkeypatch):
+    numbered(two, "demo", 30)
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q1")})
+    rounds = two.rounds = two.new_rounds(max_open=10)
+    rounds.begin()
+    rounds.step(wait=0.001)
+    two.publish(says("demo", "later"))
+    rounds.look()
+    assert rounds.step(wait=0.001) == 0
+    monkeypatch.setattr(rounds, "look", lambda: None)
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q2")})
+    for _ in range(3):
+        rounds.step(wait=0.001)
+    assert (ids(two, "quiet"), "later" in ids(two, "demo")) == (["q1", "q2"], False)
+
+
 def test_an_app_s_own_stream_takes_that_app_s_events_only(two):
     two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q")})
     two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("demo", "spoofed")})
