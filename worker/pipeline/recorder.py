@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -20,6 +21,7 @@ from worker.core.model import ACCEPTED, Response
 from worker.state import redis
 from worker.state.homes import Home
 from worker.state.journal import Journal, QueuedBatch
+from worker.state.parts import Parts
 
 log = logging.getLogger(__name__)
 seldom = Seldom(log)
@@ -98,6 +100,8 @@ class Recorder:
         self._lock, self._begun = threading.Lock(), threading.Event()
         self._flights: dict[Flight, None] = {}
         self._thread: threading.Thread | None = None
+        #: A home that does not answer delays no acceptance of another batch.
+        self._homes = Parts(PAUSE, passing=redis.Unavailable)
         #: Gets the number of batches that can be taken.
         self.wake: Callable[[Lane, int], None] | None = None
         #: When batches that were put off are due (UNIX seconds), and their ids: a heap.
@@ -164,13 +168,20 @@ class Recorder:
             for flight, _ in due:
                 flight.written(now)
             self._wake(freed)
+        claims: dict[Home, list[tuple[str, list[int]]]] = {}
         for flight in flights:
             if flight.claim is not None and now - flight.claimed_at >= RENEW_SECONDS:
                 flight.claimed_at = now
-                try:
-                    flight.claim.home.renew([(flight.batch, flight.accepting())], self._journal.lease)
-                except redis.Unavailable:  # it is asked again in a second, and the lease there is longer
-                    seldom.warning("devices of batches in flight not kept, their home is away")
+                claims.setdefault(flight.claim.home, []).append((flight.batch, flight.accepting()))
+        for home, batches in claims.items():
+            outcome = self._homes.call(home, partial(home.renew, batches, self._journal.lease))
+            if outcome is None:
+                continue
+            if isinstance(outcome.fault, redis.Unavailable):
+                # It is asked again in a second, and the lease there is longer.
+                seldom.warning("devices of batches in flight not kept, their home is away")
+            elif outcome.fault is not None:
+                raise outcome.fault
 
     def make_ready(self) -> float:
         """Makes ready what is due by now; returns the seconds until the next is."""

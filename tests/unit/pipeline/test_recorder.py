@@ -12,6 +12,7 @@ from worker.core.model import ACCEPTED, Answer, Response
 from worker.pipeline.recorder import RENEW_SECONDS, Claim, Recorder
 from worker.state import redis
 from worker.state.journal import QueuedBatch
+from worker.state.parts import Parts
 
 
 def test_what_redis_did_not_take_is_written_once_it_is_back():
@@ -95,6 +96,7 @@ def test_devices_at_home_are_kept_while_a_batch_is_in_flight_but_those_that_have
     journal.lease = 8.0
     recorder = Recorder(journal, lambda: clock[0])
     recorder._thread = threading.current_thread()
+    recorder._homes = Parts(PATIENCE)
     seen: list[Response | None] = [None, None, None]
     with recorder.watch("b1", [0, 1, 2], seen, NOW, Claim(home, [7, 7, 8], needed=[9])):
         recorder.record()
@@ -119,6 +121,7 @@ def test_a_home_that_is_away_keeps_no_lease_and_no_other_home_from_being_renewed
     first, second = fake(renew=away), fake(renew=Freed(0, 0))
     recorder = Recorder(journal, lambda: clock[0])
     recorder._thread = threading.current_thread()
+    recorder._homes = Parts(PATIENCE)
     with (
         recorder.watch("b1", [0], [None], NOW, Claim(first, [7])) as flight,
         recorder.watch("b2", [0], [None], NOW, Claim(second, [8])),
@@ -128,3 +131,20 @@ def test_a_home_that_is_away_keeps_no_lease_and_no_other_home_from_being_renewed
         recorder.record()
     assert flight.renewed_at == clock[0]
     assert (len(first.made), second.made) == (1, [("renew", ([("b2", [])], 8.0))])
+
+
+def test_a_home_that_gives_no_answer_delays_no_acceptance():
+    back, clock, journal = threading.Event(), [NOW], fake(record=Freed(0, 0))
+    journal.lease = 8.0
+    recorder = Recorder(journal, lambda: clock[0])
+    recorder._thread = threading.current_thread()
+
+    def silent(*_: object) -> Freed:
+        assert back.wait(PATIENCE)
+        return Freed(0, 0)
+
+    with recorder.watch("b1", [0], [ACCEPTED], NOW, Claim(fake(renew=silent), [7])):
+        clock[0] += RENEW_SECONDS
+        recorder.record()
+    back.set()
+    assert journal.made == [("record", ([("b1", [0])],))]
