@@ -122,6 +122,8 @@ class BatchRun:
     #: Once it is written: the jobs by outcome label, and batches that waited for this one.
     counts: Counter[str] = field(init=False)
     freed: Freed = NONE_FREED
+    #: The partition of its home, and batches that waited for this one there.
+    freed_at_home: tuple[int, Freed] | None = None
 
     @property
     def way(self) -> Way:

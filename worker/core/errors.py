@@ -21,6 +21,8 @@ ValueError
   LeafError               a string of a template cannot be used
   NotificationError       APNs would refuse a notification: a bug of ours
   DerError                a certificate's extension cannot be read: it is ignored
+redis.ConnectionError
+  HomeAwayError           the home of a spread app does not answer: what needs it is for later
 psycopg.OperationalError
   Unavailable             Postgres is away: the same call may work later
 

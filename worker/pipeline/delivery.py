@@ -59,7 +59,7 @@ from worker.state import presence, redis
 from worker.state.activities import Activities
 from worker.state.breaker import Breaker
 from worker.state.calls import Calls
-from worker.state.homes import Homes
+from worker.state.homes import AWAY, HomeAwayError, Homes
 from worker.state.journal import Journal, Taken, UnreadableError
 from worker.state.limiter import Limiter
 from worker.state.origins import Origins
@@ -101,7 +101,7 @@ class Delivery:
         self._insist = insist = Insist(now)
         self.recorder = Recorder(journal, now)
         self._name = name = apps.provider_name
-        homes = homes or Homes(sources.partition)
+        self._homes = homes = homes or Homes(sources.partition)
         self._release = ReleaseAtHome(homes, journal.lease)
         health = ProviderHealth(breaker, deferred_retirement, insist, timeout=timeout, name=name, now=now)
         limits = {"lease": journal.lease, "timeout": timeout}
@@ -163,20 +163,30 @@ class Delivery:
         lane: Lane,
         wake: Callable[[Lane, int], None] | None = None,
         tell: Callable[[str, str, Mapping[str, int]], None] | None = None,
+        wake_home: Callable[[int, Lane, int], None] | None = None,
     ) -> dict[str, int]:
         """What became of the jobs of the lane's next batch, as counts; empty when none waits.
 
         `wake` gets the number of batches that waited for this one and are ready now. One batch of this lane is not counted: the
-        caller's next turn takes it. `tell` gets the batch's app, its provider's name, and the counts.
+        caller's next turn takes it. `wake_home` gets the same, and before it the number of the partition, of those that waited
+        there, where it is the home of the app. `tell` gets the batch's app, its provider's name, and the counts.
         """
         self.recorder.wake = wake
         taken_at = self._now()
         try:
-            taken = self._journal.take_batch(lane, full=self._bulkhead.full())
+            taken = self._journal.take_batch(lane, full=[*self._bulkhead.full(), *self._homes.waiting()])
         except UnreadableError as batch:
             self._poison.put_off_unread(batch)
             return {"failed": 1}
-        return {} if taken is None else self._deliver(_begin(taken, taken_at), lane, wake, tell)
+        if taken is None:
+            return {}
+        run = _begin(taken, taken_at)
+        counts = self._deliver(run, lane, wake, tell)
+        if wake_home is not None and run.freed_at_home is not None:
+            home, freed = run.freed_at_home
+            wake_home(home, "urgent", freed.urgent)
+            wake_home(home, "bulk", freed.bulk)
+        return counts
 
     def deliver_taken(
         self,
@@ -210,14 +220,14 @@ class Delivery:
         try:
             end = perform(self._steps, run)
             if end == "wait":
-                self._journal.await_home(run.id, BUSY)
-                self.recorder.come_back(run.id, BUSY)
-                return {"parked": len(run.pending())}
+                return self._await_home(run, BUSY)
             if end == "return":
                 run.freed = self._insist(self._journal.return_batch, run.id)
                 self._release(run, done=False)
                 return {"parked": len(run.pending())}
             return self._conclude(run)
+        except HomeAwayError:
+            return self._put_off(run)
         except LeaseRunsOut:
             about = {"app": run.batch.app, "batch": run.id}
             log.warning("batch left to its lease, an engine took too long", extra=about)
@@ -230,6 +240,22 @@ class Delivery:
                 self._release(run, done=False)
                 return {"failed": len(run.jobs)}
         return self._conclude_failed(run)
+
+    def _put_off(self, run: BatchRun) -> dict[str, int]:
+        """The home of its app does not answer. What was sent is not sent again; all else is tried as if it had not been taken."""
+        self._homes.put_off(run.way)
+        if run.sent:
+            uncounted = set(run.to_uncount())
+            outcomes = [None if n in uncounted else outcome for n, outcome in enumerate(run.outcomes)]
+            self._insist(self._journal.mark, run.id, recorded_outcome.encode(outcomes))
+        return self._await_home(run, AWAY)
+
+    def _await_home(self, run: BatchRun, delay: float) -> dict[str, int]:
+        if self._now() - run.renewed_at > self._journal.lease / 2:  # soon it is another's, if it is not yet
+            return {"left": len(run.pending())}
+        self._journal.await_home(run.id, delay)
+        self.recorder.come_back(run.id, delay)
+        return {"parked": len(run.pending())}
 
     def _conclude(self, run: BatchRun) -> dict[str, int]:
         perform(self._conclusion, run)

@@ -28,7 +28,6 @@ from worker.process.expanders import EXPANDERS, Expanders
 from worker.providers import kinds
 from worker.state.breaker import Breaker
 from worker.state.deferred import DeferredDevices
-from worker.state.gate import Gate
 from worker.state.homes import Homes
 from worker.state.journal import Journal
 from worker.state.limiter import Limiter
@@ -99,7 +98,7 @@ class PartitionRuntime:
     @once
     def journal(self) -> Journal:
         # Where there are others, what is ready of these must not wait for the server of this one.
-        gate = None if self._alone else Gate()
+        gate = None if self._alone else self.partition.gate
         return Journal(self.partition, lease=self._runtime.settings.lease_seconds, gate=gate)
 
     @once

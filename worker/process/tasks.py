@@ -35,6 +35,7 @@ from worker.process.task_result import Result, Work
 from worker.reports import acts
 from worker.reports.faults import sentence
 from worker.state import presence, redis
+from worker.state.homes import AWAY
 from worker.state.journal import OCTETS, Opened
 from worker.state.publishing import publish
 
@@ -152,7 +153,7 @@ def _handed_over(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened
 @_when_engines_answer
 def _deliver_one(of: PartitionRuntime) -> Result:
     with shown("carillon.deliver", _arguments(of, "urgent")) as work:
-        of.delivery.deliver("urgent", partial(wake_deliver, of), work.add)
+        of.delivery.deliver("urgent", partial(wake_deliver, of), work.add, wake_home)
     return {}
 
 
@@ -230,17 +231,23 @@ def _fan_out(
             runtime.hand_over.give(taken)
     if expanded.taken and few:
         deliver_here(expanded)
-    of.journal.give_back(lane, expanded.remaining)
+    if expanded.held and lane == "bulk":
+        of.journal.put_off(expanded.remaining, AWAY)
+    else:
+        of.journal.give_back(lane, expanded.remaining)
     for of_lane, n in expanded.batches.items():
         wake(of_lane, n - (len(expanded.taken) if of_lane == "urgent" else 0))
     wake_fan_out(of, expanded.unfinished, "bulk")
     if lane == "urgent":
         more = more or expanded.freed > 0
+        # What waits for its home is before all others, and would be taken at once again.
+        stuck = expanded.held and len(expanded.remaining) == len(opened)
     else:
         wake_fan_out(of, expanded.freed)
+        stuck = False
     for of_app, counts in expanded.counts.items():
         work.add(of_app, None, counts)
-    return more or bool(expanded.remaining)
+    return not stuck and (more or bool(expanded.remaining))
 
 
 @app.task(name="carillon.deliver")
@@ -251,7 +258,7 @@ def deliver(lane: Lane, partition: int = 0) -> Result:
     if (of := _partition(runtime, partition)) is None:
         return {}
     with runtime.bulkhead.working(bulk=lane == "bulk") as works:
-        while works and of.delivery.deliver(lane, partial(wake_deliver, of), work.add):
+        while works and of.delivery.deliver(lane, partial(wake_deliver, of), work.add, wake_home):
             if time.monotonic() > ends:
                 wake_deliver(of, lane, 1)
                 break
@@ -423,6 +430,11 @@ def wake_fan_out(of: PartitionRuntime, messages: int, lane: Lane = "urgent") -> 
 def wake_deliver(of: PartitionRuntime, lane: Lane, batches: int) -> None:
     """Wakes workers for so many ready batches."""
     _wake(deliver, of, lane, batches, most=MOST)
+
+
+def wake_home(home: int, lane: Lane, batches: int) -> None:
+    """The same in the partition `home`."""
+    wake_deliver(get_runtime().partitions[home], lane, batches)
 
 
 def _wake(task: Task, of: PartitionRuntime, lane: Lane, times: int, *, most: int) -> None:

@@ -83,15 +83,15 @@ class Bursts:
         found: list[dict[str, Turn]] = [{} for _ in bursts]
         for home in {*homes}:
             there = [n for n, one in enumerate(homes) if one is home]
-            asked = [bursts[n] for n in there]
-            of = self if home is None else Bursts(home.partition)
-            count = partial(of.count_here, asked, now)
-            for n, turns in zip(there, count() if home is None else home.ask(count), strict=True):
+            some = [bursts[n] for n in there]
+            at_home = self if home is None else Bursts(home.partition)
+            count = partial(at_home.count_here, some, now)
+            for n, turns in zip(there, count() if home is None else home.briefly(count), strict=True):
                 found[n] = turns
         return found
 
     def count_here(self, bursts: Sequence[Burst], now: float) -> list[dict[str, Turn]]:
-        """The same, of what is counted here."""
+        """The same with all sounds taken from here."""
         return [turns for some in _pieces(bursts) for turns in self._count(some, now)]
 
     def show(self, folds: Sequence[Fold]) -> list[set[str]]:

@@ -40,15 +40,15 @@ class Days:
         found: list[set[str]] = [set() for _ in pages]
         for home in {*homes}:
             there = [n for n, one in enumerate(homes) if one is home]
-            asked = [pages[n] for n in there]
-            of = self if home is None else Days(home.partition)
-            count = partial(of.count_here, asked)
-            for n, within in zip(there, count() if home is None else home.ask(count), strict=True):
+            some = [pages[n] for n in there]
+            at_home = self if home is None else Days(home.partition)
+            count = partial(at_home.count_here, some)
+            for n, within in zip(there, count() if home is None else home.briefly(count), strict=True):
                 found[n] = within
         return found
 
     def count_here(self, pages: Sequence[DayPage]) -> list[set[str]]:
-        """The same, of users whose home is here."""
+        """The same of users who are all at home here."""
         return [within for some in _pieces(pages) for within in self._count(some)]
 
     def _count(self, pages: Sequence[DayPage]) -> Iterator[set[str]]:

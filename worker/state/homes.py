@@ -3,29 +3,41 @@
 A spread app's channels are in many partitions, and a device gets pushes of all of them. So its badge is at home, counted once for
 each batch by the batch's name, and a batch has the device there while it is sent: the last push that arrives shows the number as
 it is. Every step may be repeated and answers the same.
+
+Few threads of a process wait for a home whose server does not answer. What needs it is for later, and the others go on.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import redis
 
 from worker.core.batch import Batch, Freed, device_orders
-from worker.state.limiter import Limiter
+from worker.core.way import Way
+from worker.state.limiter import Given, Limiter, Wanted
 from worker.state.partition import Partition
 from worker.state.parts import Parts
-from worker.state.redis import Away, Error, Unavailable
+from worker.state.redis import Error, Unavailable
 
 #: Seconds for which home keeps what it answered, after a batch was last taken.
 KEPT: Final = 86_400
 #: Notes that are carried at once.
 _NOTES: Final = 1_000
-#: Seconds within which a home on another server has to answer. The lease of a batch is longer.
-_ANSWERS: Final = 1.0
+#: Seconds after which work is tried again whose home did not answer.
+AWAY: Final = 1.0
 
 _T = TypeVar("_T")
+
+
+class HomeAwayError(redis.ConnectionError):
+    """The server of the partition `home` does not answer: what needs it is for later."""
+
+    def __init__(self, home: int) -> None:
+        super().__init__(f"partition {home}, the home of an app, does not answer")
+        self.home = home
 
 
 class Numbered(NamedTuple):
@@ -36,40 +48,44 @@ class Numbered(NamedTuple):
 
 
 class Home:
-    """The home of some apps, as batches of the partition `here` ask it. `apart`: it may be on another server."""
+    """The home of some apps, as batches of the partition `here` ask it. Each call may raise `HomeAwayError`.
+
+    `apart`: it is on another server, so that `here` may go on without it.
+    """
 
     def __init__(self, partition: Partition, here: int, *, apart: bool = False) -> None:
         self.partition, self._here = partition, here
         self._scripts, self._keys = partition.scripts, partition.keys
-        self.limiter = Limiter(partition)
-        self._asking = Parts(_ANSWERS, passing=Unavailable) if apart else None
-        #: Whether it gave no answer when it was last asked, and who looks whether it does again.
-        self._silent, self._looking = False, threading.Lock()
+        self.limiter: Limiter = _Limiter(self)
+        self._apart = Parts(passing=(Error,)) if apart else None
+        #: Whether it gave no answer when it was last asked.
+        self._silent = False
 
     def ask(self, call: Callable[[], _T]) -> _T:
-        """What the call of its server comes to. One on another server has to answer soon, else this raises an `Unavailable`.
+        """What the call of its server comes to. Few threads wait at once for it, and while it is silent none does for long."""
+        return self.briefly(call) if self._silent else self._asked(call)
 
-        While it is silent, one thread at a time waits for it: the others have work of other apps.
-        """
-        if self._asking is None:
-            return call()
-        if not self._silent:
-            return self._asked(self._asking, call)
-        if not self._looking.acquire(blocking=False):
-            raise redis.ConnectionError("the home of a spread app does not answer others")
-        try:
-            return self._asked(self._asking, call)
-        finally:
-            self._looking.release()
-
-    def _asked(self, asking: Parts, call: Callable[[], _T]) -> _T:
-        outcome = asking.call(threading.get_ident(), call)
-        self._silent = outcome is None or isinstance(outcome.fault, Away)
+    def briefly(self, call: Callable[[], _T]) -> _T:
+        """The same, but a call that takes long goes on in a thread of its own, and nobody waits for it."""
+        if self._apart is None:
+            return self._asked(call)
+        outcome = self._apart.call(threading.get_ident(), lambda: self._asked(call))
         if outcome is None:
-            raise redis.ConnectionError("the home of a spread app does not answer")
+            self._silent = True
+            raise HomeAwayError(self.partition.index)
         if outcome.fault is not None:
             raise outcome.fault
         answer: _T = outcome.value
+        return answer
+
+    def _asked(self, call: Callable[[], _T]) -> _T:
+        try:
+            with self.partition.gate:
+                answer = call()
+        except Unavailable as fault:
+            self._silent = True
+            raise HomeAwayError(self.partition.index) from fault
+        self._silent = False
         return answer
 
     def number(self, batch: str, of: Batch, *, again: bool, lease: float) -> Numbered:
@@ -94,12 +110,15 @@ class Home:
         return [int(n) for n in found.split(b",") if n]
 
     def renew(self, batches: Iterable[tuple[str, Sequence[int]]], lease: float) -> Freed:
-        """These have their devices for `lease` seconds more, but those that have accepted."""
+        """These have their devices for `lease` seconds more, but those that have accepted. Nobody waits long for it."""
         records = [(self._name(batch), ",".join(map(str, accepted))) for batch, accepted in batches]
-        return Freed(*self.ask(lambda: self._scripts.renew_claims(lease=lease, batches=records)))
+        return Freed(*self.briefly(lambda: self._scripts.renew_claims(lease=lease, batches=records)))
 
     def release(self, batch: str, *, done: float = 0.0) -> Freed:
-        """The batch is not sent any more; `done`: nor ever again, and for so many seconds it is known that it was counted."""
+        """The batch is not sent any more; `done`: nor ever again, and for so many seconds it is known that it was counted.
+
+        Returns how many batches can be taken there by now that waited for it.
+        """
         return Freed(*self.ask(lambda: self._scripts.release_claims(id=self._name(batch), done=done)))
 
     def carry(self, number: int, note: bytes) -> None:
@@ -115,12 +134,35 @@ class Home:
         return f"{batch}~{self._here}"
 
 
+class _Limiter(Limiter):
+    """The rates of a home."""
+
+    def __init__(self, home: Home) -> None:
+        super().__init__(home.partition)
+        self._home = home
+
+    def reserve(self, wanted: Sequence[Wanted]) -> list[Given]:
+        reserve = super().reserve
+        return self._home.ask(lambda: reserve(wanted)) if wanted else []
+
+    def beyond(self, free: int, way: Way, devices: Sequence[int], *, now: float) -> list[int]:
+        beyond = super().beyond
+        return self._home.ask(lambda: beyond(free, way, devices, now=now))
+
+    def moved(self, name: str) -> float:
+        moved = super().moved
+        return self._home.ask(lambda: moved(name))
+
+
 class Homes:
     """The homes of apps whose batches lie in the partition `here`; `partitions` are all of the installation."""
 
     def __init__(self, here: Partition, partitions: Callable[[], Sequence[Partition]] | None = None) -> None:
         self.here, self._partitions = here, partitions
         self._homes: dict[int, Home] = {}
+        self._parts = Parts(passing=(Error,))
+        #: Ways whose batches wait for their home, and until when (`time.monotonic()`).
+        self._waiting: Mapping[Way, float] = {}
 
     def of(self, app: str) -> Home | None:
         """None: the app is at home here."""
@@ -133,10 +175,29 @@ class Homes:
             home = self._homes[index] = Home(of, self.here.index, apart=of.redis is not self.here.redis)
         return home
 
-    def partition_of(self, app: str) -> Partition:
-        """The home of the app."""
-        home = self.of(app)
-        return self.here if home is None else home.partition
+    def is_at(self, home: int, app: str) -> bool:
+        """Whether the app's home is the partition `home`, and not here."""
+        return home != self.here.index and self.here.home_of(app) == home
+
+    def put_off(self, way: Way) -> None:
+        """Batches of the way need a home that does not answer: none is to be taken for a moment."""
+        now = time.monotonic()
+        if self._waiting.get(way, 0.0) <= now:
+            self._waiting = {one: until for one, until in self._waiting.items() if until > now} | {way: now + AWAY}
+
+    def waiting(self) -> list[Way]:
+        """The ways that are put off."""
+        now = time.monotonic()
+        return [way for way, until in self._waiting.items() if until > now]
+
+    def carry_soon(self) -> None:
+        """As `carry`. Nobody waits long for it: it goes on alone where another server does not answer."""
+        if self._partitions is None or all(one.redis is self.here.redis for one in self._partitions()):
+            self.carry()
+            return
+        outcome = self._parts.call("carry", self.carry)
+        if outcome is not None and outcome.fault is not None:
+            raise outcome.fault
 
     def carry(self) -> int:
         """Brings notes of this partition to their homes, in their order. Returns how many; one whose home is away stays."""

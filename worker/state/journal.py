@@ -191,7 +191,7 @@ class Journal:
     """Redis' side of the pipeline."""
 
     def __init__(self, partition: Partition, *, lease: float, gate: Gate | None = None) -> None:
-        """`gate`: what those go through who take work."""
+        """`gate`: what those go through who take work, and who ask for what is at the home of a spread app."""
         self._gate = contextlib.nullcontext() if gate is None else gate
         self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts
         self._names, self.partition, self._of = partition.names, partition.index, partition
@@ -272,6 +272,12 @@ class Journal:
         if messages:
             records = [(one.id, one.state, one.group, one.turn) for one in messages]
             self._scripts.renew_messages(lease=self.lease, messages=records)
+
+    def put_off(self, messages: Sequence[Opened], seconds: float) -> None:
+        """Messages that were taken on the bulk lane and not expanded are ready again after so many seconds."""
+        if messages:
+            records = [(one.id, one.state, one.group, one.turn) for one in messages]
+            self._scripts.renew_messages(lease=seconds, messages=records)
 
     def postpone(self, message: Opened) -> int:
         """A message that could not be expanded is tried again after a lease.

@@ -11,6 +11,7 @@ from typing import Final
 from producers.partitions import UNTAGGED, Layout
 from worker.core.entry import Names, mark_of
 from worker.state import layout, servers
+from worker.state.gate import Gate
 from worker.state.keys import FLEET, PREFIX, Keys
 from worker.state.parts import Outcome, Parts
 from worker.state.redis import Error, Redis
@@ -35,6 +36,8 @@ class Partition:
         self.keys = Keys(self.prefix, "partition", mark)
         self.names = Names(self.keys.EVENTS(), mark)
         self.scripts = Scripts(redis, self.keys)
+        #: What this process's threads go through that must not all wait for its server.
+        self.gate = Gate()
 
     def owns(self, app: str) -> bool:
         """Whether events of the app may come here: it lives here, or its channels are spread over all partitions."""

@@ -64,8 +64,8 @@ class Shown:
         """In three steps, each of which may be repeated: what is shown here, the turn at home, and what is shown no more."""
         redis, banners = self._partition.redis, self._partition.keys.SHOWN(one.app)
         shown = redis.zscore(banners, one.shown)
-        known = "" if shown is None else f"{shown:.0f}"
-        [turn] = home.ask(lambda: _asked(home.partition, [one], [known]))
+        known = ["" if shown is None else f"{shown:.0f}"]
+        [turn] = home.briefly(lambda: _asked(home.partition, [one], known))
         if turn.needed and not turn.wait and shown is not None and shown <= turn.until:
             self._partition.scripts.unshow(app=one.app, shown=one.shown, till=turn.until)
         return [turn]

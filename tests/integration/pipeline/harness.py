@@ -133,11 +133,15 @@ class Pipeline:
         layout: Layout = UNTAGGED,
         home: "Pipeline | None" = None,
         at: int = 0,
+        keyspace: Keyspace | None = None,
     ):
-        """With `home`, the pipeline of the app's home, this is the one of the partition `at`, with the same providers."""
+        """With `home`, the pipeline of the app's home, this is the one of the partition `at`, with the same providers.
+
+        `keyspace`: where partitions are on several servers.
+        """
         self.now = START.timestamp()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
-        self.keyspace = Keyspace(self.redis, lambda _: layout)
+        self.keyspace = keyspace or Keyspace(self.redis, lambda _: layout)
         self.partition = self.keyspace.of_app("demo") if home is None else self.keyspace.partitions[at]
         self.homes = Homes(self.partition, lambda: self.keyspace.partitions) if layout.tags else Homes(self.partition)
         self.journal = Journal(self.partition, lease=lease)

@@ -1,6 +1,7 @@
 """The pipeline of one app whose channels are spread over all partitions: one of each partition, in one thread."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from producers import events as ev
 from producers.partitions import Layout, tags
@@ -8,22 +9,31 @@ from producers.routing import channel_in
 from tests.integration.pipeline.harness import Pipeline
 from worker.core.model import Notification
 from worker.reports.invariants import check_invariants
+from worker.state.partition import Keyspace
 
 
 class Spread:
     """`demo` over so many partitions, or those of a layout."""
 
     def __init__(
-        self, postgres_url: str, redis_url: str, partitions: int = 4, layout: Layout | None = None, **settings: float
+        self,
+        postgres_url: str,
+        redis_url: str,
+        partitions: int = 4,
+        layout: Layout | None = None,
+        keyspace: Keyspace | None = None,
+        **settings: Any,
     ) -> None:
         self.layout = layout or Layout(2, tags(partitions), spread=frozenset({"demo"}))
         partitions = self.layout.partitions
-        self.home = Pipeline(postgres_url, redis_url, layout=self.layout, **settings)  # type: ignore[arg-type]
+        self.home = Pipeline(postgres_url, redis_url, layout=self.layout, keyspace=keyspace, **settings)
         of_home = self.home.partition.index
         self.parts = [
             self.home
             if n == of_home
-            else Pipeline(postgres_url, redis_url, layout=self.layout, home=self.home, at=n, **settings)  # type: ignore[arg-type]
+            else Pipeline(
+                postgres_url, redis_url, layout=self.layout, home=self.home, at=n, keyspace=keyspace, **settings
+            )
             for n in range(partitions)
         ]
         self.others = [part for part in self.parts if part is not self.home]
@@ -42,12 +52,12 @@ class Spread:
         for event in events:
             channel = channel_in(event)
             part = self.home if channel is None else self.part_of(channel)
-            self.redis.xadd(part.partition.names.stream_for("demo"), {ev.FIELD: ev.encode(event)})
+            part.partition.redis.xadd(part.partition.names.stream_for("demo"), {ev.FIELD: ev.encode(event)})
 
     def take(self) -> None:
         """What is in the home first, so that no message waits for it."""
         for part in (self.home, *self.others):
-            self.redis.sadd(part.partition.keys.APPS(), "demo")
+            part.partition.redis.sadd(part.partition.keys.APPS(), "demo")
             part.take()
 
     def expand(self) -> None:
@@ -77,7 +87,7 @@ class Spread:
             self.redis.delete(key)
 
     def badge(self, device: int) -> int:
-        return int(self.redis.hget(self.home.partition.keys.BADGE("demo"), str(device)) or 0)
+        return int(self.home.partition.redis.hget(self.home.partition.keys.BADGE("demo"), str(device)) or 0)
 
     def check(self) -> list[str]:
         with self.home.pool.connection() as db:

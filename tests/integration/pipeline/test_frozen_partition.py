@@ -2,9 +2,11 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from worker.cli._commands import app as cli
 from worker.core.ledger_entry import account
 from worker.embedded import Urls
 from worker.metrics.shared import Addresses, Target
+from worker.pipeline.expansion.fan_out import Expanded
 from worker.process import repartition, tasks
 from worker.process.runtime import Runtime
 from worker.process.ticker import Ticker
@@ -25,6 +28,7 @@ from worker.reports.invariants import check_invariants
 from worker.reports.reading import read
 from worker.state import redis
 from worker.state.gate import Gate
+from worker.state.journal import Opened, Recorded
 from worker.state.partition import Keyspace
 from worker.state.parts import Parts
 from worker.state.redis import Redis, connect
@@ -170,6 +174,20 @@ def test_a_task_is_put_off_while_enough_wait_for_its_partition(system: System) -
         assert tasks.deliver("urgent", partition=FROZEN) == {"put_off": 1}
         assert tasks.fan_out("urgent", partition=0) == {}
     assert tasks.fan_out("urgent", partition=FROZEN) == {}
+
+
+def test_what_waits_for_its_home_is_not_expanded_again_and_again(system: System) -> None:
+    of, tries = system.runtime.partitions[0], list[int]()
+    of.journal.open([Recorded("1-1", "demo", 1)], token=0)
+
+    def expand(opened: Sequence[Opened], **_: object) -> Expanded:
+        tries.append(len(opened))
+        return Expanded(Counter(), 0, {}, opened, held=True)
+
+    vars(of)["fan_out"] = SimpleNamespace(expand=expand)
+    assert tasks.fan_out("urgent") == {}
+    assert tries == [1]
+    assert [one.entry for one in of.journal.take_messages("urgent", 1)] == ["1-1"]
 
 
 def test_what_a_part_ends_with_is_the_tick_s(system: System, monkeypatch: pytest.MonkeyPatch) -> None:

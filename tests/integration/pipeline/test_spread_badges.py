@@ -11,7 +11,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import message, stamp, token
 from tests.integration.pipeline.spread import Spread, used
 from worker.core.model import Notification
-from worker.state.homes import Homes
+from worker.state.homes import HomeAwayError, Homes
 from worker.state.redis import Redis
 
 
@@ -269,6 +269,65 @@ def test_what_waited_for_a_device_goes_before_what_came_later(spread: Spread) ->
     texts = [json.loads(n.payload)["aps"]["alert"]["body"] for n in spread.apns.sent]
     assert texts == ["hello", "number 1", "number 2"]
     assert shown(spread.apns.sent) == [1, 2, 3]
+
+
+def test_what_waited_at_home_for_a_device_is_woken_when_it_is_free(spread: Spread) -> None:
+    members(spread, "han")
+    part, woken = spread.others[0], list[tuple[int, str, int]]()
+    for n, one in enumerate((part, spread.home)):
+        spread.publish(message(channel=spread.channel(one), id=f"e{n}"))
+    spread.take()
+    spread.expand()
+
+    def meanwhile() -> None:
+        spread.apns.before = lambda: None
+        assert spread.home.deliver() == []
+
+    spread.apns.before = meanwhile
+    assert part.delivery.deliver("urgent", wake_home=lambda *woke: woken.append(woke)) == {"accepted": 1}
+    home = spread.home.partition.index
+    assert woken == [(home, "urgent", 1), (home, "bulk", 0)]
+    assert spread.home.deliver() == [{"accepted": 1}]
+    assert shown(spread.apns.sent) == [1, 2]
+
+
+AWAY = {
+    "numbers": "number",
+    "a number that is given back": "uncount",
+    "rates": "limiter.reserve",
+}
+
+
+@pytest.mark.parametrize("what", AWAY)
+def test_a_batch_whose_home_does_not_answer_is_as_if_it_had_not_been_taken(
+    spread: Spread, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spread.home.save_app(push_rate=100.0)
+    members(spread, "han")
+    part = spread.others[0]
+    channel = spread.channel(part)
+    spread.publish(*(message(channel, id=id, seconds=at) for id, at in (("e1", -3590), ("e2", 0))))
+    spread.take()
+    spread.expand()
+    part.now += 60
+
+    def away(*_: object, **__: object) -> None:
+        raise HomeAwayError(spread.home.partition.index)
+
+    home = part.homes.of("demo")
+    assert home is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(home.limiter if "." in AWAY[what] else home, AWAY[what].rpartition(".")[2], away)
+        assert part.deliver() == [{"parked": 1}]
+        spread.publish(message(channel, id="e3"))
+        spread.take()
+        spread.expand()
+        assert part.deliver() == [], "for a moment none of its way is taken"
+    assert spread.apns.sent == []
+    monkeypatch.setattr(part.homes, "_waiting", {})
+    spread.later(leases=False)
+    assert part.deliver() == [{"dropped.expired": 1, "accepted": 1}, {"accepted": 1}]
+    assert (spread.badge(1), shown(spread.apns.sent)) == (2, [1, 2])
 
 
 def calls_of(redis: Redis, act: Callable[[], object]) -> int:

@@ -1,4 +1,4 @@
-"""A home on another server that is silent costs who asks it a moment, and only one at a time."""
+"""A home on another server that is silent costs who asks it a moment, and only two threads at most."""
 
 import threading
 from types import SimpleNamespace
@@ -8,7 +8,8 @@ import pytest
 
 from tests.processes import PATIENCE, wait_until
 from worker.core.batch import Freed
-from worker.state.homes import Home, Homes
+from worker.state.gate import Gate
+from worker.state.homes import Home, HomeAwayError, Homes
 from worker.state.partition import Partition
 from worker.state.parts import Parts
 from worker.state.redis import Error, Unavailable
@@ -16,7 +17,8 @@ from worker.state.redis import Error, Unavailable
 
 def partition(index: int, server: object, **scripts: Any) -> Partition:
     keys = SimpleNamespace(HOMEWARD=lambda: "homeward", NUMBERED=lambda id: f"numbered:{id}")
-    return cast("Partition", SimpleNamespace(index=index, redis=server, keys=keys, scripts=SimpleNamespace(**scripts)))
+    scripted = SimpleNamespace(**scripts)
+    return cast("Partition", SimpleNamespace(index=index, redis=server, keys=keys, scripts=scripted, gate=Gate()))
 
 
 class Silent:
@@ -31,20 +33,26 @@ class Silent:
         return 0, 0
 
 
-def test_who_asks_a_silent_home_waits_a_moment_and_one_at_a_time() -> None:
+def test_two_wait_for_a_silent_home_and_others_go_on_at_once() -> None:
     server = Silent()
-    home = Home(partition(1, object(), renew_claims=server), 0, apart=True)
-    home._asking = Parts(0.01)
-    with pytest.raises(Unavailable, match=r"does not answer$"):
-        home.renew([], 8.0)
-    with home._looking, pytest.raises(Unavailable, match="does not answer others"):
-        home.renew([], 8.0)
-    assert server.asked == 1
+    home = Home(partition(1, object(), renew_claims=server, release_claims=server), 0, apart=True)
+    home.partition.gate = Gate(0.01)
+    home._apart = Parts(0.01)
+    waiting = threading.Thread(target=home.release, args=("b1",))
+    waiting.start()
+    wait_until(lambda: server.asked == 1)
+    for _ in range(2):
+        with pytest.raises(HomeAwayError, match=r"does not answer$"):
+            home.renew([], 8.0)
+        wait_until(lambda: server.asked == 2)
+    home._apart = Parts(PATIENCE)
+    with pytest.raises(HomeAwayError, match="does not answer"):
+        home.release("b1")
+    assert server.asked == 2
     server.back.set()
-    home._asking = Parts(PATIENCE)
+    waiting.join()
     wait_until(lambda: _answers(home))
-    with home._looking:
-        assert home.renew([], 8.0) == Freed(0, 0), "everybody asks it again"
+    assert not home._silent
 
 
 def _answers(home: Home) -> bool:
@@ -65,7 +73,7 @@ def test_on_the_same_server_no_thread_is_needed() -> None:
     partitions = [partition(0, server), partition(1, server, renew_claims=renew), partition(2, object())]
     every = Homes(partitions[0], lambda: partitions)
     every._home(1).renew([], 8.0)
-    assert every._home(2)._asking is not None
+    assert every._home(2)._apart is not None
     assert asking == [threading.get_ident()]
 
 

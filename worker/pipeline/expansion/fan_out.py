@@ -45,7 +45,7 @@ from worker.state.activities import Activities
 from worker.state.bursts import Bursts
 from worker.state.calls import Calls
 from worker.state.days import Days
-from worker.state.homes import Homes
+from worker.state.homes import HomeAwayError, Homes
 from worker.state.journal import DONE, Journal, Opened, Taken
 from worker.state.origins import Origins
 from worker.state.partition import Partition
@@ -73,6 +73,8 @@ class Expanded:
     taken_at: float = 0.0
     #: For `keep`.
     kept: Sequence[Expanding] = ()
+    #: Whether some of the remaining ones wait for the home of their app, which does not answer.
+    held: bool = False
 
 
 class FanOut:
@@ -121,15 +123,20 @@ class FanOut:
         It then calls `keep`, which nobody waits for.
         """
         patience, began = Patience(self._journal, opened, self._clock), self._now()
+        given, held = opened, set[str]()
         while True:
             plan = MessagePlan(
                 *(self._new_id, self._batch, self._origins.of, self._now()), self._apps.templates_of, patience.alive
             )
-            messages, known = self._admit(opened, plan)
-            pages, later = read_candidates(self._pool, messages, self._page, patience, known)
-            decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
-            decided = keep_to_days(self._pool, self._days, decided, self._now())
-            planned, unplanned = self._plan(decided, plan, patience)
+            try:
+                planned, left = self._decide(opened, plan, patience)
+            except HomeAwayError as fault:
+                waiting = {one.id for one in opened if self._homes.is_at(fault.home, one.app)}
+                if not waiting:
+                    raise
+                held |= waiting
+                opened = [one for one in opened if one.id not in waiting]
+                continue
             queued = plan.queued()
             taken_at, taken = self._now(), None
             written = plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered
@@ -142,16 +149,30 @@ class FanOut:
                     self.keep(planned)
                 self._carry(plan)
                 self._trace(plan, began)
-                behind = {message.opened.id for message in (*unplanned, *later)}
+                behind = held | {message.opened.id for message in left}
                 return Expanded(
                     Counter(q.batch.lane for q in queued),
                     plan.unfinished,
                     plan.counts,
-                    [one for one in opened if one.id in behind],
+                    [one for one in given if one.id in behind],
                     freed,
-                    *((), taken_at, ()) if taken is None else ((taken,), taken_at, planned),
+                    taken=() if taken is None else (taken,),
+                    taken_at=taken_at,
+                    kept=() if taken is None else planned,
+                    held=bool(held),
                 )
             opened = [one for one in opened if one.id not in stale]
+
+    def _decide(
+        self, opened: Sequence[Opened], plan: MessagePlan, patience: Patience
+    ) -> tuple[list[Expanding], list[Expanding]]:
+        """Plans the messages. Returns those that are decided, and those that are for later. Raises `HomeAwayError`."""
+        messages, known = self._admit(opened, plan)
+        pages, later = read_candidates(self._pool, messages, self._page, patience, known)
+        decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
+        decided = keep_to_days(self._pool, self._days, decided, self._now())
+        planned, unplanned = self._plan(decided, plan, patience)
+        return planned, [*unplanned, *later]
 
     def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> tuple[list[Expanding], Mapping[PageKey, Page]]:
         """The messages to expand, and the pages of members that were read with their channels.
@@ -255,8 +276,8 @@ class FanOut:
     def _carry(self, plan: MessagePlan) -> None:
         """What is for users whose home is another partition is written already: what is not carried now the tick carries."""
         if any(self._homes.of(one.app) is not None for one in plan.missed):
-            with suppress(*redis.Unavailable):
-                self._homes.carry()
+            with suppress(redis.Error):
+                self._homes.carry_soon()
 
     def _trace(self, plan: MessagePlan, began: float) -> None:
         if plan.traced and self._export is not None:

@@ -20,10 +20,6 @@ class ApplyRateLimits:
 
     def __call__(self, run: BatchRun) -> None:
         home = self.homes.of(run.batch.app)
-        now = self.now()
-        if home is None:
-            limit(run, self.limiter, self.limiter, now=now)
-        else:
-            home.ask(lambda: limit(run, self.limiter, home.limiter, now=now))
+        limit(run, self.limiter, self.limiter if home is None else home.limiter, now=self.now())
         if run.outcomes.count(None) < len(run.outcomes):
             run.wait_with_earlier(range(len(run.jobs)))

@@ -38,7 +38,7 @@ class NumberAtHome:
             blocked = [index for index in pending if run.jobs[index].device in given.blocked]
             if blocked and len(blocked) == len(pending):
                 if again or run.claims:
-                    home.release(run.id)
+                    run.freed_at_home = home.partition.index, home.release(run.id)
                     run.claims = False
                 return "wait"
             run.set_outcome(blocked, Wait(EARLIER, BUSY, in_flight=True))
@@ -49,7 +49,7 @@ class NumberAtHome:
 class ReleaseAtHome:
     """Others have the devices there again; `done`: the batch is finished, else it is taken again.
 
-    What cannot be released, as while home is away, ends with its lease. The next tick wakes workers for what waited there.
+    What cannot be released, as while home is away, ends with its lease.
     """
 
     homes: Homes
@@ -61,6 +61,7 @@ class ReleaseAtHome:
             return
         run.claims = False
         try:
-            home.release(run.id, done=2 * self.lease if done else 0.0)
+            freed = home.release(run.id, done=2 * self.lease if done else 0.0)
         except redis.Error:
             return
+        run.freed_at_home = home.partition.index, freed
