@@ -134,7 +134,7 @@ def nobody(data_dir: Path) -> str:
     """What to do if no engines run."""
     home = Home.at(data_dir).root
     if home.is_dir():
-        return f"nobody runs the engines in {home}: start them with carillon up"
+        return f"nobody runs the engines in {home}: start them with carillon up, or carillon engines without workers"
     return (
         f"there is no {home.name} in {home.parent} or above it: run this below the directory of your system, or begin one"
         " here with carillon up"

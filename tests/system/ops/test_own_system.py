@@ -77,7 +77,10 @@ def test_a_command_starts_no_engine_of_a_system_that_rests(words: list[str], tmp
     (tmp_path / ".carillon").mkdir(mode=0o700)
     done = run(*words, cwd=tmp_path)
     assert done.returncode == 1
-    assert f"nobody runs the engines in {tmp_path}/.carillon: start them with carillon up" in done.stderr
+    assert (
+        f"nobody runs the engines in {tmp_path}/.carillon: start them with carillon up, or carillon engines without workers"
+        in done.stderr
+    )
     assert using(tmp_path) == []
 
 
