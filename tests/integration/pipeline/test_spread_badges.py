@@ -330,6 +330,29 @@ def test_a_batch_whose_home_does_not_answer_is_as_if_it_had_not_been_taken(
     assert (spread.badge(1), shown(spread.apns.sent)) == (2, [1, 2])
 
 
+def test_what_was_sent_before_its_home_went_away_is_not_sent_again(
+    spread: Spread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members(spread, "han", "chewie")
+    part = spread.others[0]
+    spread.publish(message(channel=spread.channel(part), id="e1"))
+    spread.take()
+    spread.expand()
+
+    def away(*_: object) -> None:
+        raise HomeAwayError(spread.home.partition.index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.pipeline.steps.record_answers.RecordAnswers.__call__", away)
+        assert part.deliver() == [{"parked": 0}]
+    assert shown(spread.apns.sent) == [1, 1]
+    monkeypatch.setattr(part.homes, "_waiting", {})
+    spread.later(leases=False)
+    assert part.deliver() == [{"accepted": 2}]
+    assert shown(spread.apns.sent) == [1, 1]
+    assert spread.badge(1) == 1
+
+
 def calls_of(redis: Redis, act: Callable[[], object]) -> int:
     """Scripts and commands that Redis runs meanwhile."""
 
