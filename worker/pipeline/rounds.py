@@ -168,6 +168,8 @@ class Rounds:
         self._line(self._names.inlet)
         self._known = self._streams.known()
         self.look(every=True)
+        for app in self._known.intersection(self._barrier.spread):
+            self._line(self._names.stream_for(app))  # its first entry is awaited: it never comes by the inlet
         found = sum(self._take_again(line) for line in list(self._lines.values()))
         self._note_finished()
         return found

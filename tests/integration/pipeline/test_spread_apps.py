@@ -252,6 +252,18 @@ def test_why_names_the_home_that_a_message_waits_for(app: SpreadApp) -> None:
     assert f"until partition {facts.home}, its home, has committed" in unknown("demo", "e1", facts)
 
 
+def test_the_first_entry_of_a_spread_app_waits_for_no_look_at_all_streams(
+    app: SpreadApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = app.elsewhere()
+    leader = app.of(channel)
+    leader.step()
+    assert leader._rounds is not None
+    monkeypatch.setattr(leader._rounds, "look", lambda: None)
+    app.publish(message(channel=channel, id="e1"))
+    assert leader._rounds.step(wait=0.5) == 1
+
+
 def test_homes_on_a_silent_server_share_the_thread_that_asks(app: SpreadApp) -> None:
     pipeline = app.pipeline
     there = app.of(app.elsewhere()).partition
