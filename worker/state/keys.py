@@ -231,8 +231,8 @@ NUMBERED: Final = Family(
     "numbered:<batch>", "hash",
     "of a spread app, for a batch `<id>~<partition>` that lies in another partition: `app`, `provider`, `devices`, `badges`,"
     " `before`, `uncounted`, `again`, as of `batch:<id>`; `done`",
-    _JOURNAL, "two leases after the batch is done; a day after it was last taken",
-    "batches of spread apps that were taken: devices to push to; and 80 bytes for each that was done within two leases",
+    _JOURNAL, "a minute after the batch is done; a day after it was last taken",
+    "batches of spread apps that were taken: devices to push to; and 80 bytes for each that was done within a minute",
 )
 TURNS: Final = Family("turns:<lane>", "list", "apps with batches to take, in turn", _JOURNAL, "none waits", "apps")
 TURNS_OF_APP: Final = Family(

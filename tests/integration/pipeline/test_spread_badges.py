@@ -54,9 +54,9 @@ def test_nothing_is_left_of_a_batch_that_is_done(spread: Spread) -> None:
     spread.publish(message(channel=spread.channel(spread.others[0]), id="e1"))
     assert shown(spread.run()) == [1]
     left = [key for key in spread.redis.scan_iter() if b"~" in key or b"sending:" in key]
-    # The filling of a hash, and for two leases that the batch was counted.
+    # The filling of a hash, and for a minute that the batch was counted: longer than a failover lasts.
     assert [key for key in left if spread.redis.hlen(key.decode()) != 1] == []
-    assert all(0 < spread.redis.ttl(key) <= 30 for key in left if b"numbered" in key)
+    assert all(30 < spread.redis.ttl(key) <= 60 for key in left if b"numbered" in key)
 
 
 def test_a_batch_that_comes_back_when_its_server_is_replaced_counts_once(spread: Spread) -> None:

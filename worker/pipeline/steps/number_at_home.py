@@ -10,6 +10,9 @@ from worker.state.journal import Journal
 
 #: Seconds for which a batch waits for devices that a batch of another partition has.
 BUSY: Final = 0.1
+#: Seconds for which home knows at least that a batch was done: a cluster takes up to twenty to replace a server, by its defaults,
+#: and the new one may have the batch still.
+KNOWN: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class ReleaseAtHome:
             return
         run.claims = False
         try:
-            freed = home.release(run.id, done=2 * self.lease if done else 0.0)
+            freed = home.release(run.id, done=max(KNOWN, 2 * self.lease) if done else 0.0)
         except redis.Error:
             return
         run.freed_at_home = home.partition.index, freed
