@@ -68,9 +68,9 @@ def flower(
     disown_orphans()
     get_settings()  # their faults are reported before anything is started
     tell_part(postgres=False)
-    need_port(address, port)
     if auth_file is not None:
         os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)
+    need_port(address, port)
     if not configured():
         if address not in _LOOPBACK:
             sys.exit(

@@ -150,6 +150,11 @@ NOT_RUN = {
         "carillon partitions set",
     ): "needs stopped workers; tests/integration/cli/test_partitions.py",
     (
+        "docs/partitions.md",
+        "carillon partitions spread",
+    ): "needs stopped workers; tests/system/pipeline/test_spread_app.py",
+    ("docs/engines.md", "user look on >PASSWORD"): "a line for Sentinels; tests/system/environments has them",
+    (
         "docs/live-activities.md",
         "carillon broadcast create",
     ): "asks Apple; tests/integration/cli/test_broadcast.py asks the simulator",
