@@ -5,10 +5,10 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
 
 from config.settings import Settings
+from worker.core.lazy import lazy
 from worker.database.devices import Devices
 from worker.database.ledger import Ledger
 from worker.database.postgres import Pool
@@ -70,8 +70,8 @@ class Process(Maker, Protocol):
     def export(self) -> Export | None: ...
 
 
-class once(cached_property[_T]):  # noqa: N801 used as the decorator that it extends
-    """A `cached_property` of a `Maker` that threads do not make twice; since Python 3.12 the standard one lets them."""
+class once(lazy[_T]):  # noqa: N801 used as the decorator that it extends
+    """A `lazy` value of a `Maker` that threads do not work out twice."""
 
     @overload
     def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...

@@ -5,11 +5,12 @@ A store of one app's state takes its `Partition`. What all processes share is in
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
-from functools import cached_property, partial
+from functools import partial
 from typing import Final
 
 from producers.partitions import UNTAGGED, Layout
 from worker.core.entry import Names, mark_of
+from worker.core.lazy import lazy
 from worker.state import layout, servers
 from worker.state.gate import Gate
 from worker.state.keys import FLEET, PREFIX, Keys
@@ -74,11 +75,11 @@ class Keyspace:
         self.fleet = Fleet(self)
         self._asking, self._silent = Parts(_ANSWERS, passing=(Error,)), frozenset[int]()
 
-    @cached_property
+    @lazy
     def layout(self) -> Layout:
         return self._read(self.redis)
 
-    @cached_property
+    @lazy
     def partitions(self) -> Sequence[Partition]:
         of = self.layout
         return [Partition(n, of, self.client_of(of.prefix(n)), self.redis) for n in range(of.partitions)]
@@ -147,15 +148,15 @@ class Fleet:
     def __init__(self, keyspace: Keyspace) -> None:
         self._keyspace = keyspace
 
-    @cached_property
+    @lazy
     def redis(self) -> Redis:
         return self._keyspace.client_of(PREFIX + FLEET)
 
-    @cached_property
+    @lazy
     def keys(self) -> Keys:
         return Keys(PREFIX + FLEET if self._keyspace.layout.tags else PREFIX, "fleet")
 
-    @cached_property
+    @lazy
     def scripts(self) -> Scripts:
         return Scripts(self.redis, self.keys)
 

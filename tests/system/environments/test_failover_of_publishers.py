@@ -173,7 +173,8 @@ def test_a_slot_moves_to_another_node_while_it_is_written_to(clustered: Cluster,
         load.more()
     clustered.rest()
     assert load.faults == []
-    ids = written(target, TAGGED)
+    # What tests before it left there may be there twice: their publishers had lost an answer.
+    ids = [id for id in written(target, TAGGED) if id.startswith(f"moved-{tasks}-")]
     assert set(load.acknowledged) <= set(ids)
     assert len(ids) == len(set(ids))
 
