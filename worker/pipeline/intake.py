@@ -214,12 +214,15 @@ class Intake:
         self._token = 0
         #: When another server's data took the place of what was there, by `time.monotonic()`; None: not as far as is known.
         self._replaced_at: float | None = None
+        self._moved: Callable[[], bool] = lambda: False
 
-    def begin(self, token: int, replaced: float | None) -> None:
+    def begin(self, token: int, replaced: float | None, moved: Callable[[], bool]) -> None:
         """This process leads from now on. `token`: that of its lease.
 
-        `replaced`: the seconds since another server has the streams, as of `lineages.note`.
+        `replaced`: the seconds since another server has the streams, as of `lineages.note`; `moved` asks whether one has them
+        since this leader began.
         """
+        self._moved = moved
         self._token = token
         self._replaced_at = None if replaced is None else time.monotonic() - replaced
 
@@ -365,7 +368,10 @@ class Intake:
         rows = taking_part(db, stretch.messages)
         recorded = messages.record(db, rows)
         recorded |= messages.take_over(db, rows, lost, partition=self._partition.index)
-        messages.count_repeats(db, [row for row in stretch.messages if row.entry not in recorded])
+        repeats = [row for row in stretch.messages if row.entry not in recorded]
+        if repeats and self._moved():  # nothing is committed: whoever leads next knows what was lost
+            raise redis.Replaced("another server has the partition by now")
+        messages.count_repeats(db, repeats)
         _write(db, stretch, self._of_messages)
         over_rate, begun = apply(db, stretch.devices, self._apps)
         if again:

@@ -162,7 +162,7 @@ class Rounds:
         with self._lease.transaction() as db:
             self._cursors = cursors.read(db, self._names)
             replaced = lineages.note(db, self._names.inlet, self._lineage)
-        self._intake.begin(self._lease.token, replaced)
+        self._intake.begin(self._lease.token, replaced, self._has_moved)
         for stream, pace in self._paces.items():
             self._paces[stream] = min(pace, Pace())
         self._line(self._names.inlet)
@@ -173,6 +173,10 @@ class Rounds:
         found = sum(self._take_again(line) for line in list(self._lines.values()))
         self._note_finished()
         return found
+
+    def _has_moved(self) -> bool:
+        """Whether another server has the streams since this leader began."""
+        return self._streams.lineage() != self._lineage
 
     def step(self, wait: float) -> int:
         """One round: a stretch of every stream that has something. Waits up to `wait` seconds where none has.
@@ -413,7 +417,7 @@ class Rounds:
         With very many apps, of those on whose streams nothing comes only a part, unless `every` one is wanted.
         """
         self._looked_at = time.monotonic()
-        self.replaced = self._streams.lineage() != self._lineage
+        self.replaced = self._has_moved()
         self._intake.look_ahead()
         apps = {app for app in self._apps.names() if self._streams.owns(app)}
         if apps != self._known:

@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 Redis = redis.Redis
 Error = redis.RedisError
 
+
+class Replaced(redis.ConnectionError):
+    """Another server has the data by now, and may not have all that was written."""
+
+
 #: What stands for "Redis is away". A replica is read-only until it is the primary.
 Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
 #: What stands for "Redis is away or full; the same call may work later".

@@ -13,6 +13,7 @@ from worker.core.entry import UNTAGGED
 from worker.core.errors import LeaseLost
 from worker.database import lineages
 from worker.state.journal import Recorded
+from worker.state.redis import Replaced
 from worker.state.streams import Streams
 
 Failover = Callable[[dict[bytes, bytes]], None]
@@ -73,6 +74,21 @@ def test_what_was_lost_before_anything_became_of_it_is_taken_over_once(ready: Pi
     assert repeats == 2
     assert ready.account("e1")["page:0"]["pushed"] == ["han"]
     assert not ready.redis.xrange(UNTAGGED.inlet, entry, entry)
+
+
+def test_a_leader_that_has_not_noticed_the_failover_refuses_no_repeat(ready: Pipeline, monkeypatch: Any) -> None:
+    ready.publish(message())
+    assert sent(ready) == ["han"]
+    ready.publish(message())
+    with monkeypatch.context() as patched:
+        patched.setattr(Streams, "lineage", lambda _: "another")
+        with pytest.raises(Replaced):
+            ready.take()
+    ready.lead()
+    assert sent(ready) == []
+    with ready.pool.connection() as db:
+        [(repeats,)] = db.execute("SELECT repeats FROM carillon.messages").fetchall()
+    assert repeats == 1
 
 
 def test_what_the_ledger_knows_is_a_repeat(ready: Pipeline, failover: Failover) -> None:
