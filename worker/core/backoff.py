@@ -10,7 +10,7 @@ from typing import Final
 #: goes out as a probe.
 FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 30.0
-GROWTH: Final = 1.6
+GROWTH: Final = 1.4
 #: Tries after which a delay grows no more, whatever its bounds.
 _STEPS: Final = 20
 

@@ -8,7 +8,7 @@ from worker.core.backoff import LONGEST_DELAY, backoff
 
 
 def test_a_notifications_delays_begin_at_a_second_and_stay_below_half_a_minute() -> None:
-    assert [backoff(n, jitter=0.999999) for n in range(1, 6)] == pytest.approx([1, 1.6, 2.56, 4.096, 6.5536], rel=1e-5)
+    assert [backoff(n, jitter=0.999999) for n in range(1, 6)] == pytest.approx([1, 1.4, 1.96, 2.744, 3.8416], rel=1e-5)
     assert backoff(10_000, jitter=0.0) == LONGEST_DELAY / 2
 
 
