@@ -24,8 +24,10 @@ class lazy(Generic[_T]):  # noqa: N801 used as a decorator
     @overload
     def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
     def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | _T:
-        if instance is None:
-            return self
+        return self if instance is None else self.of(instance)
+
+    def of(self, instance: object) -> _T:
+        """The object's value."""
         made = vars(instance)
         if self._name not in made:
             made.setdefault(self._name, self._make(instance))

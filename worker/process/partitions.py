@@ -5,7 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from config.settings import Settings
 from worker.core.lazy import lazy
@@ -73,15 +73,9 @@ class Process(Maker, Protocol):
 class once(lazy[_T]):  # noqa: N801 used as the decorator that it extends
     """A `lazy` value of a `Maker` that threads do not work out twice."""
 
-    @overload
-    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
-    @overload
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> _T: ...
-    def __get__(self, instance: object, owner: type[Any] | None = None) -> Self | _T:
-        if instance is None:
-            return self
+    def of(self, instance: object) -> _T:
         with cast("Maker", instance).making:
-            return super().__get__(instance, owner)
+            return super().of(instance)
 
 
 class PartitionRuntime:
