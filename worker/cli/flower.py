@@ -70,6 +70,7 @@ def flower(
     tell_part(postgres=False)
     if auth_file is not None:
         os.environ["FLOWER_BASIC_AUTH"] = _read(auth_file)
+    kept = _kept(db)
     need_port(address, port)
     if not configured():
         if address not in _LOOPBACK:
@@ -98,7 +99,7 @@ def flower(
     for variable, value in _DEFAULTS.items():
         os.environ.setdefault(variable, value)
     where = (f"--port={port}", f"--address={address}")
-    app.start(["flower", *where, *_kept(db), "--purge_offline_workers=300", "--logging=warning"])
+    app.start(["flower", *where, *kept, "--purge_offline_workers=300", "--logging=warning"])
 
 
 def _kept(db: Path | None) -> list[str]:

@@ -23,6 +23,7 @@ ValueError
   DerError                a certificate's extension cannot be read: it is ignored
 redis.ConnectionError
   HomeAwayError           the home of a spread app does not answer: what needs it is for later
+  Replaced                another server has the data by now, and may not have all that was written
 psycopg.OperationalError
   Unavailable             Postgres is away: the same call may work later
 

@@ -623,7 +623,7 @@ def test_what_would_wait_for_its_device_beyond_its_life_is_dropped_at_once(pipel
 def test_a_device_s_cooldown_grows_with_its_refusals_in_a_row_and_not_with_what_is_on_its_way(pipeline):
     limiter = pipeline.limiter
     waits = []
-    for _ in range(12):
+    for _ in range(16):
         waits.append(limiter.cool_down(1, {7: 0.0}, jitter=0.0)[7])
         assert limiter.cool_down(1, {7: 0.0}, jitter=0.0)[7] <= waits[-1] + 0.01
         pipeline.redis.zadd("carillon:notbefore:device:1", {7: time.time() - 1})
@@ -691,7 +691,7 @@ def test_what_is_not_sent_again_and_again_waits_longer_each_time(pipeline):
         pipeline.later(60.0)
         pipeline.deliver()
     assert waits == sorted(waits)
-    assert waits[-1] > 3.0
+    assert waits[-1] > 1.3
 
 
 def test_a_provider_that_is_asked_to_slow_down_holds_no_device(pipeline):
