@@ -685,13 +685,13 @@ def test_what_is_not_sent_again_and_again_waits_longer_each_time(pipeline):
     pipeline.publish(message(id="e1"))
     pipeline.run()
     waits = []
-    for _ in range(6):
+    for _ in range(9):
         [(_, due)] = pipeline.redis.zrange("carillon:due", 0, -1, withscores=True)
         waits.append(due - time.time())
         pipeline.later(60.0)
         pipeline.deliver()
     assert waits == sorted(waits)
-    assert waits[-1] > 1.3
+    assert waits[-1] > 3.0
 
 
 def test_a_provider_that_is_asked_to_slow_down_holds_no_device(pipeline):
