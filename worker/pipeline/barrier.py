@@ -11,12 +11,10 @@ the home's Redis is away they wait too, and other apps go on.
 """
 
 import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from config.seldom import Seldom
 from worker.core.entry import id_key
@@ -25,14 +23,14 @@ from worker.database.cursors import BEGINNING
 from worker.database.postgres import Pool
 from worker.state import redis
 from worker.state.partition import Keyspace, Partition
+from worker.state.parts import Parts
 from worker.state.streams import Figures, RawEntry, Streams
 
 log = logging.getLogger(__name__)
 
 #: Seconds for which entries wait before that is worth a line in the log.
 LONG: Final = 10.0
-#: Seconds that one look waits for a home on another server, and until it is asked again after a fault.
-_LOOK: Final = 0.25
+#: Seconds until a home is asked again after a fault.
 _AGAIN: Final = 1.0
 
 
@@ -55,7 +53,7 @@ class Barrier:
         #: App -> up to where its home's stream was known to be committed.
         self._committed: dict[str, str] = {}
         self._homes: dict[str, _Home] = {}
-        self._askers: dict[int, _Asker] = {}
+        self._apart = Parts(passing=redis.Unavailable)
         self._at_home: Collection[str] | None = None
         self._seldom = Seldom(log)
 
@@ -128,12 +126,8 @@ class Barrier:
 
     def _home(self, app: str) -> "_Home":
         if app not in self._homes:
-            home, asker = self._keyspace.of_app(app), None
-            if home.redis is not self._partition.redis:
-                if home.index not in self._askers:
-                    self._askers[home.index] = _Asker()
-                asker = self._askers[home.index]
-            self._homes[app] = _Home(app, home, asker)
+            home = self._keyspace.of_app(app)
+            self._homes[app] = _Home(app, home, None if home.redis is self._partition.redis else self._apart)
         return self._homes[app]
 
     def _tell(self, app: str, ticket: _Ticket, why: str) -> None:
@@ -160,19 +154,27 @@ def _is_committed(found: Figures, cursor: str, tail: str) -> bool:
 class _Home:
     """An app's own stream in its home.
 
-    Where that is another server's, `asker` asks it: one that is away may be slow to say so.
+    Where that is another server's, it is asked `apart`: one that is away may be slow to say so.
     """
 
-    def __init__(self, app: str, home: Partition, asker: "_Asker | None") -> None:
+    def __init__(self, app: str, home: Partition, apart: Parts | None) -> None:
         self.stream = home.names.stream_for(app)
-        self._streams, self._asker = Streams(home), asker
+        self._streams, self._apart, self._part = Streams(home), apart, f"home-{home.index}"
         self._finished = BEGINNING
 
     def look(self, cursor: str) -> Figures | None:
         """The stream as it is now; None where its server does not answer."""
-        with suppress(*redis.Unavailable):
-            return self._ask(cursor) if self._asker is None else self._asker(lambda: self._ask(cursor))
-        return None
+        if self._apart is None:
+            with suppress(*redis.Unavailable):
+                return self._ask(cursor)
+            return None
+        outcome = self._apart.call(self._part, lambda: self._ask(cursor))
+        if outcome is None:
+            return None
+        if outcome.fault is not None and not isinstance(outcome.fault, redis.Unavailable):
+            log.error("the home of a spread app cannot be asked", exc_info=outcome.fault)
+        found: Figures | None = outcome.value
+        return found
 
     def _ask(self, cursor: str) -> Figures:
         found = self._streams.figures({self.stream: cursor}).get(self.stream)
@@ -189,40 +191,3 @@ class _Home:
     def has_finished(self, cursor: str) -> bool:
         """Whether its leader has carried out all up to there, as far as is known."""
         return id_key(cursor) <= id_key(self._finished)
-
-
-class _Asked(NamedTuple):
-    ask: Callable[[], Figures]
-    answer: "queue.SimpleQueue[Figures | None]"
-
-
-class _Asker:
-    """A thread that asks, one question at a time. While one has no answer, there are no others."""
-
-    def __init__(self) -> None:
-        self._asked: queue.SimpleQueue[_Asked] = queue.SimpleQueue()
-        self._busy = threading.Lock()
-        threading.Thread(target=self._run, name="carillon-home", daemon=True).start()
-
-    def __call__(self, ask: Callable[[], Figures]) -> Figures | None:
-        if not self._busy.acquire(blocking=False):
-            return None
-        answer: queue.SimpleQueue[Figures | None] = queue.SimpleQueue()
-        self._asked.put(_Asked(ask, answer))
-        try:
-            return answer.get(timeout=_LOOK)
-        except queue.Empty:
-            return None
-
-    def _run(self) -> None:
-        while True:
-            asked = self._asked.get()
-            found = None
-            try:
-                found = asked.ask()
-            except redis.Unavailable:
-                pass
-            except Exception:
-                log.exception("the home of a spread app cannot be asked")
-            self._busy.release()
-            asked.answer.put(found)

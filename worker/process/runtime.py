@@ -74,7 +74,8 @@ class Runtime:
         """As Redis and Postgres have it; each gets it back from the other where it has none."""
         if not self.compares:
             return layout.read(redis)
-        layout.read(redis)  # while Redis is away nobody waits for Postgres as well
+        # While Redis is away nobody waits for Postgres as well. A change comes into Redis first, so Redis is read last.
+        layout.read(redis)
         found = layout.agree(redis, self.settings.partitions, kept_layout.try_read(self.pool))
         if not found.closed:
             kept_layout.try_keep(self.pool, encoded(found))

@@ -271,7 +271,9 @@ def test_homes_on_a_silent_server_share_the_thread_that_asks(app: SpreadApp) -> 
     held = barrier.Barrier(pipeline.keyspace, here, pipeline.pool)
     home = pipeline.partition.index
     apps = [name for name in map("app{}".format, range(100)) if LAYOUT.home_of(name) == home][:2]
-    assert held._home(apps[0])._asker is held._home(apps[1])._asker is not None
+    one, other = map(held._home, apps)
+    assert one._apart is other._apart is not None
+    assert one._part == other._part
     here.redis.close()
 
 
