@@ -64,7 +64,7 @@ _UNBLOCKING: Final = 2.0
 _BRIEFLY: Final = 0.5
 
 #: What a part of the tick may end with that is no bug.
-_AWAY: Final = (postgres.Unavailable, *redis.Unavailable, *broker.Away, *postgres.Unready)
+_PASSING: Final = (postgres.Unavailable, *redis.Unavailable, *broker.Away, *postgres.Unready)
 
 _P = ParamSpec("_P")
 
@@ -339,7 +339,7 @@ class _Ticking:
     def result(self) -> Result:
         """Raises what a part ended with, a bug before an engine that was away."""
         if self._faults:
-            raise min(self._faults, key=lambda fault: isinstance(fault, _AWAY))
+            raise min(self._faults, key=lambda fault: isinstance(fault, _PASSING))
         return dict(self._counts)
 
 

@@ -104,18 +104,16 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: The same of a partition whose server does not answer.
 _OF_PARTITION: Final = (
-    *(
-        "entries_",
-        "due_",
-        "backlog_",
-        "no_workers",
-        "provider_",
-        "credential_",
-        "intake_",
-        "no_leader",
-        "stream_",
-        "redis_",
-    ),
+    "entries_",
+    "due_",
+    "backlog_",
+    "no_workers",
+    "provider_",
+    "credential_",
+    "intake_",
+    "no_leader",
+    "stream_",
+    "redis_",
 )
 
 

@@ -30,8 +30,8 @@ class NumberAtHome:
         if (home := self.homes.of(run.batch.app)) is None or not has_badges(run.batch):
             return None
         again = run.numbered
-        given = home.number(run.id, run.batch, again=run.numbered, lease=self.journal.lease)
-        if not run.numbered:
+        given = home.number(run.id, run.batch, again=again, lease=self.journal.lease)
+        if not again:
             self.journal.note_numbered(run.id)
         run.numbered = True
         run.claims = any(job.device not in given.blocked for job in run.jobs)
