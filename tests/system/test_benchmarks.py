@@ -111,6 +111,15 @@ def test_this_tree_is_compared_with_another_revision_pair_by_pair():
 
 
 @pytest.mark.slow
+def test_the_stages_benchmark_says_what_each_stage_costs() -> None:
+    found = last_line("benchmarks.stages", "--rounds", "1")["workloads"]
+    assert set(found) == {"direct_messages", "channels_of_50"}
+    for of in found.values():
+        assert all(of[stage]["python"] > 0 for stage in ("publish", "intake", "expansion", "delivery", "ledger"))
+        assert of["all"]["together"] > of["all"]["python"]
+
+
+@pytest.mark.slow
 def test_the_scrape_benchmark_gives_bytes_and_cpu() -> None:
     found = last_line("benchmarks.scrape", "--apps", "20", "--scrapes", "1")
     assert found["bytes"] > 10_000
