@@ -9,7 +9,7 @@ import msgspec
 from producers.events import MAX_DOCUMENT
 from worker.core.ledger_entry import Entry
 from worker.core.tally import is_tally
-from worker.database import locks, tallies
+from worker.database import ledger_rows, locks, tallies
 from worker.database.device_use import Use
 from worker.database.letter_log import log_letters
 from worker.database.postgres import Connection, Pool
@@ -103,28 +103,21 @@ class Ledger:
                 if not locks.try_ledger(db, journal.partition):
                     return 0
                 documents = journal.accounts(limit)
-                read = [(document, _decode(document)) for document in documents]
-                entries = [(document, entry) for document, entry in read if not is_tally(entry)]
-                self._write(db, [document for document, _ in entries])
-                tallies.count(db, [entry for _, entry in read if is_tally(entry)], journal.partition)
-            batches = (_decode_batch(entry.account) for _, entry in entries if entry.part.startswith("batch:"))
-            self._use.note(db, {device for batch in batches for _, device in batch.accepted})
+                entries: list[Entry] = []
+                counted: list[Entry] = []
+                used: set[int] = set()
+                for entry in map(_decode, documents):
+                    if is_tally(entry):
+                        counted.append(entry)
+                        continue
+                    entries.append(entry)
+                    if entry.part.startswith("batch:"):
+                        used.update([device for _, device in _decode_batch(entry.account).accepted])
+                ledger_rows.write(db, entries)
+                tallies.count(db, counted, journal.partition)
+            self._use.note(db, used)
         journal.forget_accounts(documents)
         return len(documents)
-
-    def _write(self, db: Connection, documents: Sequence[bytes]) -> None:
-        if not documents:
-            return
-        db.execute(
-            # By the time of this statement, which has the lock: what is read by time misses no entry that was written meanwhile.
-            # One parameter: a list of each column would cost the client as much as everything else of a flush.
-            "INSERT INTO carillon.ledger (at, day, app, event_id, part, account, moment, provider, took)"
-            " SELECT statement_timestamp(), (statement_timestamp() AT TIME ZONE 'utc')::date, e ->> 0, e ->> 1, e ->> 2, e -> 3,"
-            " coalesce((e ->> 4)::bigint, 0), coalesce((e ->> 5)::int, 0), coalesce((e ->> 6)::int, 0)"
-            " FROM jsonb_array_elements(%s::jsonb) AS w (e)"
-            " ON CONFLICT DO NOTHING",
-            [(b"[" + b",".join(documents) + b"]").decode()],
-        )
 
     def of_event(self, app: str, event_id: str) -> dict[str, dict[str, Any]]:
         """A message's ledger entries by their names."""

@@ -4,15 +4,17 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from producers import events as ev
 from tests.chaos import shared
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token
+from worker.core.ledger_entry import Entry
 from worker.core.model import ACCEPTED, Answer, NoAnswer
 from worker.core.tally import PART, histograms
-from worker.database import tallies
+from worker.database import ledger_rows, tallies
 from worker.state import scheduled
 
 REGISTERED = int(START.timestamp() * 1000)
@@ -153,7 +155,7 @@ def test_a_tally_is_no_row_of_the_ledger_and_one_row_to_the_release_before(pipel
     with pipeline.pool.connection() as db:
         assert db.execute(of_tallies, (PART,)).fetchone() == (0,)
         # It writes whatever it finds as a ledger entry, and refuses a part that is there.
-        pipeline.ledger._write(db, documents)
+        ledger_rows.write(db, [msgspec.json.decode(document, type=Entry) for document in documents])
         assert db.execute(of_tallies, (PART,)).fetchone() == (1,)
 
 
