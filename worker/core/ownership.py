@@ -29,22 +29,13 @@ Times = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
-    """The state of one device token of an app; `None` in its place: unknown."""
+class Details:
+    """What a registration says of its device, beside whose it is. Nothing in it decides whose it is."""
 
-    user: str | None
-    provider_id: int | None
-    registered_at: int
-    active: bool
     locale: str | None = None
     app_version: str | None = None
+    #: None where there are none.
     attributes: Mapping[str, object] | None = None
-    #: Unregistrations that a registration still to come may be older than: user or ANYONE -> time.
-    tombstones: Times | None = None
-    #: Refusals likewise: provider id as text -> the time up to which the provider has no use for the token.
-    refusals: Times | None = None
-    #: `mark`s of the last writes, as far back as the last registration that was newer than all before it.
-    seen: tuple[int, ...] = ()
     platform: str = ""
     #: Sealed; the same secret is sealed to the same text.
     secret: str = field(default="", repr=False)
@@ -55,6 +46,26 @@ class Registration:
     purpose: str = ALERT
     installation: str = ""
     activity: str = ""
+
+
+NO_DETAILS: Final = Details()
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The state of one device token of an app; `None` in its place: unknown."""
+
+    user: str | None
+    provider_id: int | None
+    registered_at: int
+    active: bool
+    details: Details = NO_DETAILS
+    #: Unregistrations that a registration still to come may be older than: user or ANYONE -> time.
+    tombstones: Times | None = None
+    #: Refusals likewise: provider id as text -> the time up to which the provider has no use for the token.
+    refusals: Times | None = None
+    #: `mark`s of the last writes, as far back as the last registration that was newer than all before it.
+    seen: tuple[int, ...] = ()
 
 
 UNKNOWN: Final = Registration(None, None, -1, active=False)
@@ -80,16 +91,7 @@ def register(
     provider_id: int,
     at: int,
     event: int = 0,
-    locale: str | None = None,
-    app_version: str | None = None,
-    attributes: Mapping[str, object] | None = None,
-    platform: str = "",
-    secret: str = "",
-    traits: Mapping[str, object] | None = None,
-    keys: str = "",
-    purpose: str = ALERT,
-    installation: str = "",
-    activity: str = "",
+    details: Details = NO_DETAILS,
 ) -> Registration:
     """The device after a registration: taken over at once unless a newer write is known. `event`: its `mark`, 0 for none."""
     state = state or UNKNOWN
@@ -102,19 +104,10 @@ def register(
         provider_id,
         at,
         not ended,
-        locale,
-        app_version,
-        attributes,
+        details,
         {key: time for key, time in stones.items() if time > at} or None,
         {key: time for key, time in refusals.items() if time >= at} or None,
         _seen(state if at <= _newest(state) else UNKNOWN, event),
-        platform,
-        secret,
-        traits,
-        keys,
-        purpose,
-        installation,
-        activity,
     )
 
 
@@ -162,24 +155,11 @@ def unmet_registration(
     user: str,
     provider_id: int,
     at: int,
-    locale: str | None = None,
-    app_version: str | None = None,
-    attributes: Mapping[str, object] | None = None,
-    platform: str = "",
-    secret: str = "",
-    traits: Mapping[str, object] | None = None,
-    keys: str = "",
-    purpose: str = ALERT,
-    installation: str = "",
-    activity: str = "",
+    details: Details = NO_DETAILS,
 ) -> Superseded | None:
     """None: the device is as this registration asked. Otherwise what decided otherwise."""
     state = state or UNKNOWN
-    said = (locale, app_version, attributes or None, platform, secret, traits, keys, purpose, installation, activity)
-    asked = (user, provider_id, *said)
-    of = state
-    known = (of.locale, of.app_version, of.attributes or None, of.platform, of.secret, of.traits, of.keys)
-    found = (of.user, of.provider_id, *known, of.purpose, of.installation, of.activity)
+    asked, found = (user, provider_id, details), (state.user, state.provider_id, state.details)
     if state.active and asked == found:
         return None
     if state.registered_at > at or (state.registered_at == at and asked != found):

@@ -5,11 +5,14 @@ and two writers of the same rows in different orders cannot deadlock.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from worker.core.ownership import (
+    NO_DETAILS,
+    Details,
     Registration,
     Superseded,
     end,
@@ -18,13 +21,27 @@ from worker.core.ownership import (
     unmet_unregistration,
     unregister,
 )
-from worker.core.purposes import ALERT
 from worker.database import locks
 from worker.database.long_tokens import key_of, long_token
 from worker.database.postgres import Connection
 
 #: App, and a token as it is in its column.
 Key = tuple[str, str]
+
+#: The columns of what a registration says of its device, and their types.
+_DETAILS: Final = {one.name: "jsonb" if one.name in ("attributes", "traits") else "text" for one in fields(Details)}
+#: All that a fold changes.
+_STATE: Final = {
+    "user_id": "text",
+    "provider_id": "int",
+    "registered_at": "bigint",
+    "registered_us": "smallint",
+    "active": "boolean",
+    "tombstones": "jsonb",
+    "refusals": "jsonb",
+    "seen": "bigint[]",
+    **_DETAILS,
+}
 
 
 class DeviceWrite(NamedTuple):
@@ -35,23 +52,11 @@ class DeviceWrite(NamedTuple):
     user: str | None
     at: int
     provider_id: int | None = None
-    locale: str | None = None
-    attributes: dict[str, Any] | None = None
-    app_version: str | None = None
+    details: Details = NO_DETAILS
     #: `ownership.mark` of the event's id; 0: none.
     event: int = 0
     #: The event's place in the order of intake; 0: it has none.
     place: int = 0
-    platform: str = ""
-    #: Sealed.
-    secret: str = ""
-    #: As of `model.traits_of`.
-    traits: dict[str, Any] | None = None
-    #: Sealed.
-    keys: str = ""
-    purpose: str = ALERT
-    installation: str = ""
-    activity: str = ""
 
     def __repr__(self) -> str:
         return f"DeviceWrite(app={self.app!r}, user={self.user!r}, at={self.at}, provider_id={self.provider_id})"
@@ -177,43 +182,14 @@ def _applied(state: Registration | None, write: DeviceWrite) -> Registration:
     if write.provider_id is None or write.user is None:
         return unregister(state, user=write.user, at=write.at, event=write.event)
     return register(
-        state,
-        user=write.user,
-        provider_id=write.provider_id,
-        at=write.at,
-        event=write.event,
-        locale=write.locale,
-        app_version=write.app_version,
-        attributes=write.attributes,
-        platform=write.platform,
-        secret=write.secret,
-        traits=write.traits,
-        keys=write.keys,
-        purpose=write.purpose,
-        installation=write.installation,
-        activity=write.activity,
+        state, user=write.user, provider_id=write.provider_id, at=write.at, event=write.event, details=write.details
     )
 
 
 def _unmet(state: Registration | None, write: DeviceWrite) -> Superseded | None:
     if write.provider_id is None or write.user is None:
         return unmet_unregistration(state, user=write.user, at=write.at)
-    return unmet_registration(
-        state,
-        user=write.user,
-        provider_id=write.provider_id,
-        at=write.at,
-        locale=write.locale,
-        app_version=write.app_version,
-        attributes=write.attributes,
-        platform=write.platform,
-        secret=write.secret,
-        traits=write.traits,
-        keys=write.keys,
-        purpose=write.purpose,
-        installation=write.installation,
-        activity=write.activity,
-    )
+    return unmet_registration(state, user=write.user, provider_id=write.provider_id, at=write.at, details=write.details)
 
 
 def _happened(old: Registration | None, new: Registration) -> tuple[str, str | None, str | None] | None:
@@ -230,53 +206,45 @@ def _happened(old: Registration | None, new: Registration) -> tuple[str, str | N
 
 def _registrations(db: Connection, keys: Iterable[Key]) -> dict[Key, Registration]:
     rows = db.execute(
-        b"SELECT d.app, d.token, d.user_id, d.provider_id, d.registered_at * 1000 + d.registered_us, d.active, d.locale,"
-        b" d.app_version, d.attributes, d.tombstones, d.refusals, d.seen, d.platform, d.secret, d.traits, d.keys, d.purpose,"
-        b" d.installation, d.activity"
-        b" FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)",
+        f"SELECT d.app, d.token, {', '.join(f'd.{column}' for column in _STATE)}"
+        " FROM unnest(%s::text[], %s::text[]) AS k (app, token) JOIN carillon.devices d USING (app, token)".encode(),
         [list(column) for column in zip(*sorted(keys), strict=True)],
     )
     return {(app, token): _registration(*row) for app, token, *row in rows}
 
 
 def _registration(*row: Any) -> Registration:
-    user, provider, at, active, locale, version, attributes, stones, refusals, seen, *of_kind = row
+    user, provider, ms, us, active, stones, refusals, seen, *details = row
     stones = stones and {key: round(ms * 1000) for key, ms in stones.items()}
     refusals = refusals and {key: ms * 1000 + 999 for key, ms in refusals.items()}
-    return Registration(
-        user, provider, at, active, locale, version, attributes, stones, refusals, tuple(seen or ()), *of_kind
-    )
+    at = ms * 1000 + us
+    return Registration(user, provider, at, active, Details(*details), stones, refusals, tuple(seen or ()))
 
 
 def _upsert(db: Connection, states: dict[Key, Registration], tokens: Mapping[Key, str]) -> dict[Key, int]:
     """Returns the ids. `tokens`: those of devices that may be new."""
     rows = [(*_row(key, state), long_token(tokens.get(key, ""))) for key, state in sorted(states.items())]
-    made = db.execute(
-        b"INSERT INTO carillon.devices AS d"
-        b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen, platform, secret, traits, keys, purpose, installation, activity, long_token)"
-        b" SELECT app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version,"
-        b" attributes::jsonb, tombstones::jsonb, refusals::jsonb, seen::bigint[], platform, secret,"
-        b" traits::jsonb, keys, purpose, installation, activity, long_token"
-        b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bigint[], %s::smallint[], %s::boolean[],"
-        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],"
-        b" %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS w"
-        b" (app, token, user_id, provider_id, registered_at, registered_us, active, locale, app_version, attributes,"
-        b" tombstones, refusals, seen, platform, secret, traits, keys, purpose, installation, activity, long_token)"
-        b" ON CONFLICT (app, token) DO UPDATE SET user_id = excluded.user_id, provider_id = excluded.provider_id,"
-        b" registered_at = excluded.registered_at, registered_us = excluded.registered_us, active = excluded.active,"
-        b" locale = excluded.locale, app_version = excluded.app_version, attributes = excluded.attributes,"
-        b" tombstones = excluded.tombstones, refusals = excluded.refusals, seen = excluded.seen, changed_at = now(),"
-        b" platform = excluded.platform, secret = excluded.secret, traits = excluded.traits, keys = excluded.keys,"
-        b" purpose = excluded.purpose, installation = excluded.installation, activity = excluded.activity,"
-        b" retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
-        b" retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
-        b" doubted_at = CASE WHEN (excluded.registered_at, excluded.registered_us) > (d.registered_at, d.registered_us)"
-        b" THEN NULL ELSE d.doubted_at END"
-        b" RETURNING app, token, id",
-        [list(column) for column in zip(*rows, strict=True)],
-    )
+    made = db.execute(_UPSERT, [list(column) for column in zip(*rows, strict=True)])
     return {(app, token): id for app, token, id in made}
+
+
+def _upserting() -> bytes:
+    written = {"app": "text", "token": "text", **_STATE, "long_token": "text"}
+    # Lists and documents are texts on their way: they stand in a list.
+    texts = {column for column, of in written.items() if of in ("jsonb", "bigint[]")}
+    names = ", ".join(written)
+    given = ", ".join(f"{column}::{of}" if column in texts else column for column, of in written.items())
+    lists = ", ".join(f"%s::{'text' if column in texts else of}[]" for column, of in written.items())
+    changes = ", ".join(f"{column} = excluded.{column}" for column in _STATE)
+    return (
+        f"INSERT INTO carillon.devices AS d ({names}) SELECT {given} FROM unnest({lists}) AS w ({names})"
+        f" ON CONFLICT (app, token) DO UPDATE SET {changes}, changed_at = now(),"
+        " retired_reason = CASE WHEN excluded.active THEN NULL ELSE d.retired_reason END,"
+        " retired_at = CASE WHEN excluded.active THEN NULL ELSE d.retired_at END,"
+        " doubted_at = CASE WHEN (excluded.registered_at, excluded.registered_us) > (d.registered_at, d.registered_us)"
+        " THEN NULL ELSE d.doubted_at END"
+        " RETURNING app, token, id"
+    ).encode()
 
 
 def _row(key: Key, s: Registration) -> tuple[Any, ...]:
@@ -285,28 +253,13 @@ def _row(key: Key, s: Registration) -> tuple[Any, ...]:
     ms, us = divmod(s.registered_at, 1000)
     stones = {name: at / 1000 if at % 1000 else at // 1000 for name, at in (s.tombstones or {}).items()}
     refusals = {provider: until // 1000 for provider, until in (s.refusals or {}).items()}
-    return (
-        *key,
-        s.user,
-        s.provider_id,
-        ms,
-        us,
-        s.active,
-        s.locale,
-        s.app_version,
-        _json(s.attributes),
-        _json(stones),
-        _json(refusals),
-        seen,
-        s.platform,
-        s.secret,
-        _json(s.traits),
-        s.keys,
-        s.purpose,
-        s.installation,
-        s.activity,
-    )
+    said = (getattr(s.details, column) for column in _DETAILS)
+    details = (_json(value) if of == "jsonb" else value for value, of in zip(said, _DETAILS.values(), strict=True))
+    return (*key, s.user, s.provider_id, ms, us, s.active, _json(stones), _json(refusals), seen, *details)
 
 
 def _json(value: object) -> str | None:
     return msgspec.json.encode(value).decode() if value else None
+
+
+_UPSERT: Final = _upserting()

@@ -10,7 +10,7 @@ from producers import events
 from worker.core.admission import over_rate
 from worker.core.entry import ms_of
 from worker.core.model import traits_of
-from worker.core.ownership import Superseded, instant, mark, microseconds
+from worker.core.ownership import Details, Superseded, instant, mark, microseconds
 from worker.core.receiver_keys import SCHEME, checked, pack
 from worker.core.refusal import Refusal
 from worker.database.device_writes import Begun, DeviceWrite, recently_begun, unmet, write_devices
@@ -56,25 +56,19 @@ def read_call(entry: str, event: DeviceEvent, document: bytes, apps: Apps, place
     provider = choose_provider(device, event.app, providers)
     token, secret = registration(device, provider)
     key, packed = _keys(device)
-    write = DeviceWrite(
-        event.app,
-        token,
-        event.user,
-        at,
-        provider.id,
+    details = Details(
         device.locale,
-        device.attributes,
         device.app_version,
-        event_mark,
-        place,
+        device.attributes or None,
         platform_of(device),
         apps.device_secrets.seal(secret) if secret else "",
         traits_of(device.accepts, device.privacy, key),
         apps.device_secrets.seal(packed) if packed else "",
-        purpose=device.purpose,
-        installation=device.installation or "",
-        activity=device.activity or "",
+        device.purpose,
+        device.installation or "",
+        device.activity or "",
     )
+    write = DeviceWrite(event.app, token, event.user, at, provider.id, details, event_mark, place)
     return Call(entry, event, document, (write,))
 
 

@@ -23,7 +23,7 @@ from worker.cli._preview import Target
 from worker.core.attention import Attention
 from worker.core.batch import Job
 from worker.core.model import Device, Notification, Provider
-from worker.core.ownership import Registration
+from worker.core.ownership import Details, Registration
 from worker.core.receiver_keys import checked
 from worker.database.device_writes import DeviceWrite
 from worker.database.outbox import Outbox
@@ -88,8 +88,12 @@ VALUES: list[Any] = [
     pytest.param(ev.DeviceToken(subscription=SUBSCRIPTION), id="browser of an event"),
     pytest.param(Device(1, "han", 1, ENDPOINT, None, 0, "web", AUTH), id="device"),
     pytest.param(Job(0, 1, "han", ENDPOINT, 0, platform="web", secret=AUTH), id="job"),
-    pytest.param(DeviceWrite("demo", ENDPOINT, "han", 0, secret=AUTH, keys=AUTH), id="write of a device"),
-    pytest.param(Registration("han", 1, 0, active=True, secret=AUTH, keys=AUTH), id="registration of a device"),
+    pytest.param(
+        DeviceWrite("demo", ENDPOINT, "han", 0, details=Details(secret=AUTH, keys=AUTH)), id="write of a device"
+    ),
+    pytest.param(
+        Registration("han", 1, 0, active=True, details=Details(secret=AUTH, keys=AUTH)), id="registration of a device"
+    ),
     pytest.param(Target(1, "han", 1, ENDPOINT, None, "web", AUTH), id="recipient of a test push"),
     pytest.param(Registry(open_pool, [Fernet.generate_key().decode()], kinds), id="registry"),  # type: ignore[arg-type]
 ]

@@ -12,6 +12,7 @@ from worker.core.ownership import (
     ANYONE,
     MAX_SEEN,
     MAX_TOMBSTONES,
+    Details,
     Registration,
     end,
     instant,
@@ -208,7 +209,7 @@ AT = 1_795_880_095_000_000
             id="taken over at the same time",
         ),
         pytest.param(
-            ({"user": "han", "provider_id": 1, "at": AT + 1, "locale": "de"},),
+            ({"user": "han", "provider_id": 1, "at": AT + 1, "details": Details("de")},),
             (AT + 1, "newer"),
             id="said otherwise since",
         ),
