@@ -19,7 +19,21 @@ def document(event: Publishable) -> bytes:
 
     An event without a `traceparent` gets the caller's, where there is a sampled span. JSON is left as it is.
     """
-    traceparent = current_traceparent()
+    return _document(event, current_traceparent())
+
+
+def documents(events: Iterable[Publishable]) -> list[bytes]:
+    """The documents of all events; an `EventError` names the event too, as in `events[3].message.text`."""
+    checked, traceparent = [], current_traceparent()
+    for index, event in enumerate(events):
+        try:
+            checked.append(_document(event, traceparent))
+        except EventError as fault:
+            raise EventError(f"events[{index}].{fault}") from None
+    return checked
+
+
+def _document(event: Publishable, traceparent: str) -> bytes:
     if isinstance(event, Event):
         if traceparent and not event.traceparent:
             event = structs.replace(event, traceparent=traceparent)
@@ -29,22 +43,14 @@ def document(event: Publishable) -> bytes:
     elif isinstance(event, str):
         checked = utf8(event)
     elif isinstance(event, Mapping):
-        plain = {**event, "traceparent": traceparent} if traceparent and not event.get("traceparent") else dict(event)
-        # Its own depth begins two levels above that of `data`.
-        check_free(plain, "document", depth=-1)
+        plain = event if type(event) is dict else dict(event)
+        if traceparent and not plain.get("traceparent"):
+            plain = {**plain, "traceparent": traceparent}
         checked = dump(plain)
+        if b"null" in checked:  # NaN and Infinity are written so
+            # Its own depth begins two levels above that of `data`.
+            check_free(plain, "document", depth=-1)
     else:
         raise EventError(f"document: expected an event, a mapping, bytes or a string, got {type(event).__name__}")
     decode(checked)
-    return checked
-
-
-def documents(events: Iterable[Publishable]) -> list[bytes]:
-    """The documents of all events; an `EventError` names the event too, as in `events[3].message.text`."""
-    checked = []
-    for index, event in enumerate(events):
-        try:
-            checked.append(document(event))
-        except EventError as fault:
-            raise EventError(f"events[{index}].{fault}") from None
     return checked

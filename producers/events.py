@@ -620,7 +620,9 @@ def dump(value: Any) -> bytes:
         return _encoder.encode(value)
     except UnicodeEncodeError:
         raise EventError("document: half of a surrogate pair is no character; send whole ones") from None
-    except (TypeError, ValueError, OverflowError, RecursionError) as fault:
+    except RecursionError:
+        raise EventError("document: nested too deeply") from None
+    except (TypeError, ValueError, OverflowError) as fault:
         raise EventError(f"document: has no JSON form: {fault}") from None
 
 
@@ -812,7 +814,7 @@ def _check_push(event: PushSend) -> None:
 
 
 def _check_year(name: str, instant: datetime) -> None:
-    if not YEARS.start <= instant.year < YEARS.stop:
+    if instant.year not in YEARS:
         raise EventError(f"{name}: the year must be from {YEARS[0]} to {YEARS[-1]}")
 
 
@@ -829,21 +831,22 @@ def _ids_have_control(event: AnyEvent) -> bool:
 
 
 def _check_free_parts(event: AnyEvent) -> None:
-    if isinstance(event, MessageNew | MessageUpdated):
-        if event.message.data:
-            check_free(event.message.data, "message.data")
-    elif isinstance(event, DeviceRegistered) and event.device.attributes:
-        check_free(event.device.attributes, "device.attributes")
-    elif isinstance(event, PushSend):
-        check_free(event.where.attributes, "where.attributes")
-        check_free(event.data or {}, "data")
-    elif isinstance(event, CallStarted):
-        check_free(event.call.data, "call.data")
-    elif isinstance(event, ActivityUpdated):
-        check_free(event.state, "state")
-        check_free(event.attributes or {}, "attributes")
+    if (parts := _FREE_PARTS.get(type(event))) is not None:
+        for field, value in parts(event):
+            if value:
+                check_free(value, field)
 
 
+_Parts = tuple[tuple[str, dict[str, Any] | None], ...]
+#: The free data of an event, with the names of its fields.
+_FREE_PARTS: Final[dict[type[Any], Callable[[Any], _Parts]]] = {
+    MessageNew: lambda event: (("message.data", event.message.data),),
+    MessageUpdated: lambda event: (("message.data", event.message.data),),
+    DeviceRegistered: lambda event: (("device.attributes", event.device.attributes),),
+    PushSend: lambda event: (("where.attributes", event.where.attributes), ("data", event.data)),
+    CallStarted: lambda event: (("call.data", event.call.data),),
+    ActivityUpdated: lambda event: (("state", event.state), ("attributes", event.attributes)),
+}
 #: What the types of its fields do not say of an event.
 _CHECKS: Final[dict[type[Any], Callable[[Any], None]]] = {
     MessageNew: _check_message,

@@ -107,8 +107,9 @@ class Routes:
         if due:
             key = layout.pressure(found[0].app, found[0].channel)
             self._allow(partition, due, (yield wire.pressure(key, due)))
-        streams = [layout.stream(one.app, self._own, channel=one.channel) for one in found]
-        return wire.entries((yield wire.append(streams, written, self._replicas)))
+        stream = {one: layout.stream(one.app, self._own, channel=one.channel) for one in set(found)}
+        command = wire.append([stream[one] for one in found], written, self._replicas)
+        return wire.entries((yield command))
 
     def mark_read_where_shown(
         self, app: str, user: str, channel: str, until: datetime, thread: str | None = None

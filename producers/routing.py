@@ -70,8 +70,17 @@ class Place(NamedTuple):
 
 def places(layout: Layout, apps: Sequence[str], written: Sequence[bytes]) -> Sequence[Place]:
     """Of each document, whose app is given."""
-    channels = [channel_of(one) if app in layout.spread else None for app, one in zip(apps, written, strict=True)]
-    return [Place(layout.partition_of(app, channel), app, channel) for app, channel in zip(apps, channels, strict=True)]
+    found = []
+    at_home: dict[str, Place] = {}
+    for app, document in zip(apps, written, strict=True):
+        channel = channel_of(document) if app in layout.spread else None
+        if channel is not None:
+            found.append(Place(layout.partition_of(app, channel), app, channel))
+            continue
+        if (place := at_home.get(app)) is None:
+            place = at_home[app] = Place(layout.home_of(app), app, None)
+        found.append(place)
+    return found
 
 
 def next_part(layout: Layout, found: Sequence[Place], left: Sequence[int]) -> Sequence[int]:

@@ -133,11 +133,17 @@ def append(streams: Sequence[str], written: Sequence[bytes], replicas: int = 0) 
 
     `replicas`: so many are to have them.
     """
+    adding = {stream: _adding(stream) for stream in set(streams)}
     added = [
-        packed(b"XADD", stream.encode(), b"*", FIELD.encode(), document)
+        b"%b%d\r\n%b\r\n" % (adding[stream], len(document), document)
         for stream, document in zip(streams, written, strict=True)
     ]
     return _together(added)._replace(replicas=replicas)
+
+
+def _adding(stream: str) -> bytes:
+    """The command that adds a document to the stream, up to the document's length."""
+    return packed(b"XADD", stream.encode(), b"*", FIELD.encode(), b"").removesuffix(b"0\r\n\r\n")
 
 
 def _together(commands: Sequence[bytes]) -> Command:

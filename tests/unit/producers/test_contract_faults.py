@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from producers import MAX_DOCUMENT, EventError, decode, encode
+from producers.documents import document as written
 from producers.events import Message, MessageNew
 from tests.unit.producers.examples import (
     ACTIVITY,
@@ -320,6 +321,25 @@ def test_an_event_built_in_python_is_checked_when_it_is_encoded(message: dict[st
     )
     with pytest.raises(EventError) as caught:
         encode(built)
+    assert str(caught.value).startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        pytest.param(float("nan"), "document: NaN and Infinity", id="NaN would turn into null"),
+        pytest.param([None, float("-inf")], "document: NaN and Infinity", id="and so would Infinity"),
+        pytest.param(2**63, "message.data: a whole number must fit into 64 bits", id="without a sign it would fit"),
+        pytest.param(2**64, "message.data: a whole number must fit into 64 bits", id="a number without end"),
+        pytest.param(nested(20), "message.data: nested too deeply", id="a few levels too deep"),
+        pytest.param(nested(5_000), "document: nested too deeply", id="a stack bomb"),
+        pytest.param(object(), "document: has no JSON form", id="an object"),
+    ],
+)
+def test_a_mapping_is_checked_when_it_is_published(value: Any, fault: str) -> None:
+    plain = {name: of for name, of in MESSAGE.items() if of is not None}
+    with pytest.raises(EventError) as caught:
+        written({**plain, "message": {"id": "m", "data": {"n": value}}})
     assert str(caught.value).startswith(fault)
 
 
