@@ -18,7 +18,7 @@ from worker.database.tallies import ADD
 #: Runs a statement that begins behind `WITH held AS (…)`, which has a row while this process has the lease.
 AtOnce = Callable[[bytes, Mapping[str, Any]], object]
 
-# The division fails, and all of it with it, unless every message was recorded.
+# A repeated id fails, and so does the division where the cursor did not move: then all of it does.
 _TAKE: Final = (
     b"moved AS (" + move_from("held").encode() + b" RETURNING 1),"
     b" recorded AS (INSERT INTO carillon.messages"
@@ -27,7 +27,7 @@ _TAKE: Final = (
     b" unnest(%(apps)b::text[], %(ids)b::text[], %(entries)b::text[], %(messages)b::text[], %(channels)b::text[],"
     b" %(senders)b::text[], %(places)b::bigint[], %(written)b::bigint[])"
     b" AS w (app, event_id, entry, message_id, channel, sender, position, written)"
-    b" ON CONFLICT DO NOTHING RETURNING 1),"
+    b" RETURNING 1),"
     b" counted AS (INSERT INTO carillon.tallies AS t (source, app, provider, totals)"
     b" SELECT 'intake', app, 0, totals::jsonb FROM moved, unnest(%(of)b::text[], %(totals)b::text[]) AS w (app, totals)"
     + ADD.encode()
@@ -68,6 +68,6 @@ def take(
     }
     try:
         at_once(_TAKE, given)
-    except psycopg.errors.DivisionByZero:
+    except (psycopg.errors.UniqueViolation, psycopg.errors.DivisionByZero):
         return False
     return True

@@ -88,6 +88,7 @@ _SURE: Final = 5.0
 Idle = Callable[[int], Callable[[Sequence[Opened]], None] | None]
 
 _T = TypeVar("_T", Cleared, Recorded, Push)
+_TYPES: Final = {kind: name for name, kind in events.TYPES.items()}
 
 
 class _Placed(NamedTuple):
@@ -122,6 +123,8 @@ class _Stretch:
     rows: int = 0
     #: entry -> its app ('': none that there is), and its type ('unknown': it cannot be read)
     about: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: Apps of its entries, as they are while it is read.
+    apps: dict[str, AppSettings] = field(default_factory=dict)
     #: Traced events: the publisher's span, the entry, the event.
     traced: list[tuple[str, str, events.AnyEvent]] = field(default_factory=list)
     #: UNIX seconds.
@@ -321,7 +324,9 @@ class Intake:
         if self._at_once is None or not stretch.is_plain():
             return False
         applied = _Applied({row.entry: row.place for row in stretch.messages})
-        counted = {app: of for (app, _), of in _counted(stretch, applied).items()}
+        counted: dict[str, dict[str, int]] = {}
+        for (app, kind), n in Counter(stretch.about.values()).items():
+            counted.setdefault(app, {})[f"events.taken.{kind}"] = n
         try:
             if not plain_stretch.take(self._at_once, stream, cursor, after, stretch.messages, counted):
                 return False
@@ -409,21 +414,18 @@ class Intake:
 
     def _hand_on(self, stretch: _Stretch, recorded: Mapping[str, int], pushed: Collection[str]) -> None:
         """Opens the messages that are recorded, and deletes every entry that needs no further work."""
-        rows = [row for row in stretch.messages if row.entry in recorded]
-        opened = [
-            Recorded(row.entry, row.app, recorded[row.entry], row.channel)
-            for row in rows
-            if row.entry not in stretch.targeted
-        ]
-        pushes = [
-            Push(row.entry, row.app, recorded[row.entry], BEGINNING, stretch.targeted[row.entry])
-            for row in rows
-            if row.entry in stretch.targeted
-        ]
+        opened, pushes = [], []
+        for row in stretch.messages:
+            if (place := recorded.get(row.entry)) is None:
+                continue
+            if (begins := stretch.targeted.get(row.entry)) is None:
+                opened.append(Recorded(row.entry, row.app, place, row.channel))
+            else:
+                pushes.append(Push(row.entry, row.app, place, BEGINNING, begins))
         ready = self._open(opened, stretch)
         _each(pushes, self._journal.open_targeted, "pushes")
-        kept = recorded.keys() | pushed
-        self._journal.drop([one.name for one in stretch.entries if one.name not in kept])
+        entries = (one.name for one in stretch.entries)
+        self._journal.drop([entry for entry in entries if entry not in recorded and entry not in pushed])
         if ready or pushed:
             self._wake(ready + len(pushed))
 
@@ -458,14 +460,12 @@ class Intake:
 
     def _read(self, stretch: _Stretch, one: _Placed) -> None:
         event, document = None, one.raw.document
-        if (asked := reply_id(document)) is not None:
-            stretch.asked[one.name] = asked
         try:
             event = _decoded(one)
             if parent := sampled(event.traceparent):
                 stretch.traced.append((parent, one.name, event))
-            self._check(event)
-            self._add(stretch, one, event)
+            app = self._checked(stretch, event)
+            self._add(stretch, one, event, app)
         except EventError as fault:
             refusal = refusal_of(fault)
         except _PASSING:
@@ -476,27 +476,39 @@ class Intake:
         else:
             stretch.about[one.name] = event.app, _type(event)
             return
-        app, id = (event.app, event.id) if event else identify(document)
-        known = app if app is not None and self._apps.app(app) is not None else ""
+        if (asked := reply_id(document)) is not None:
+            stretch.asked[one.name] = asked
+        name, id = (event.app, event.id) if event else identify(document)
+        known = name if name is not None and self._apps.app(name) is not None else ""
         stretch.about[one.name] = known, "unknown" if event is None else _type(event)
-        stretch.refuse(one, refusal, app, id)
+        stretch.refuse(one, refusal, name, id)
 
-    def _check(self, event: events.AnyEvent) -> None:
-        if not self._partition.owns(event.app):
-            raise Refused(f"app: {event.app!r} lives in another partition: its producer has another hash or layout")
-        if not self._partition.is_right(event.app, channel_in(event)):
+    def _checked(self, stretch: _Stretch, event: events.AnyEvent) -> AppSettings:
+        """The event's app. Raises `Refused` for what cannot be taken."""
+        app = stretch.apps.get(event.app)
+        if app is None:
+            app = stretch.apps[event.app] = self._app(event.app)
+        if self._partition.is_spread(event.app) and not self._partition.is_right(event.app, channel_in(event)):
             raise Refused(
                 f"channel: {event.app!r} is spread, and this event belongs to another partition: its producer has"
                 " another hash, or does not know spread apps"
             )
-        if self._apps.app(event.app) is None:
-            self._apps.look(since=self._taken_at)
-            if self._apps.app(event.app) is None:
-                raise unknown_app(event.app)
         if type(event) in self._by_time:
             check_time(event.at, self._clocks.now())
         if isinstance(event, events.ActivityUpdated) and event.channel is not None:
             self._check_broadcast(event)
+        return app
+
+    def _app(self, name: str) -> AppSettings:
+        if not self._partition.owns(name):
+            raise Refused(f"app: {name!r} lives in another partition: its producer has another hash or layout")
+        app = self._apps.app(name)
+        if app is None:
+            self._apps.look(since=self._taken_at)
+            app = self._apps.app(name)
+        if app is None:
+            raise unknown_app(name)
+        return app
 
     def _check_broadcast(self, event: events.ActivityUpdated) -> None:
         """Refuses it, as a registration, only after a look at the app's providers."""
@@ -506,6 +518,21 @@ class Intake:
             if not self._apps.look(since=self._taken_at):
                 raise
             choose_broadcaster(event, self._apps.providers_of(event.app))
+
+    def _add_facts(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
+        if (facts := self._changed_by.get(type(event))) is None:
+            return
+        origin = Origin(one.name, one.place, microseconds(event.at) if type(event) in self._by_time else 0)
+        for fact in facts:
+            if rows := fact.rows(event, origin):
+                stretch.facts[fact] += rows
+                stretch.rows += fact.size(event)
+
+    def _add_device(self, stretch: _Stretch, one: _Placed, event: DeviceEvent) -> None:
+        stretch.rows += len(one.raw.document) // _OCTETS
+        stretch.devices.append(self._call(one, event))
+        if event.reply is not None:
+            stretch.asked[one.name] = event.reply
 
     def _call(self, one: _Placed, event: DeviceEvent) -> Call:
         """Refuses a registration only after a look at the app's providers: the first may have been stored just now."""
@@ -522,32 +549,28 @@ class Intake:
             return self._clocks.now()["Redis"] + AFTER
         return event.send_at.timestamp() if event.send_at is not None else 0.0
 
-    def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
-        entry, place = one.name, one.place
-        if type(event) in self._changed_by:
-            origin = Origin(entry, place, microseconds(event.at) if type(event) in self._by_time else 0)
-            for fact in self._changed_by[type(event)]:
-                stretch.facts[fact] += fact.rows(event, origin)
-                stretch.rows += fact.size(event)
-        if (row := _recorded_as(one, event, self._apps.app(event.app))) is not None:
+    def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent, app: AppSettings) -> None:
+        self._add_facts(stretch, one, event)
+        if (row := _recorded_as(one, event, app)) is not None:
             stretch.rows += len(row.mentioned)
             stretch.messages.append(row)
         match event:
+            case events.MessageNew():
+                pass
             case events.DeviceRegistered() | events.DeviceUnregistered():
-                stretch.rows += len(one.raw.document) // _OCTETS
-                stretch.devices.append(self._call(one, event))
+                self._add_device(stretch, one, event)
             case events.QuietUpdated():
                 stretch.quiet.add((event.app, event.user))
             case events.BadgeCleared(device=named):
                 forms = None if named is None else token_forms(named.address, self._apps.providers_of(event.app))
-                stretch.badges.append(Clearing(entry, event.app, event.user, forms, event.others, place))
+                stretch.badges.append(Clearing(one.name, event.app, event.user, forms, event.others, one.place))
             case events.PushSend() | events.MessageDeleted():
-                stretch.targeted[entry] = self._begins_at(event)
+                stretch.targeted[one.name] = self._begins_at(event)
             case _ if row is None and type(event) not in self._changed_by:
                 raise Refused(f"type: {_type(event)!r} is not taken by this release")
 
 
-def _recorded_as(one: _Placed, event: events.AnyEvent, app: AppSettings | None) -> MessageRow | None:
+def _recorded_as(one: _Placed, event: events.AnyEvent, app: AppSettings) -> MessageRow | None:
     """What is recorded of an event that is opened, so that its id is taken once; None where that is nothing."""
     match event:
         case events.MessageNew(message=m):
@@ -556,7 +579,7 @@ def _recorded_as(one: _Placed, event: events.AnyEvent, app: AppSettings | None) 
                 event.recipients,
                 microseconds(event.at) // 1000,
             )
-        case events.MessageUpdated() if event.message.mentioned or (app and app.attention.edits == "replace"):
+        case events.MessageUpdated() if event.message.mentioned or app.attention.edits == "replace":
             # For whom it names first, and for those who are shown the message.
             return MessageRow(
                 event.app, event.id, one.name, edits_of(event.message.id), event.channel.id, "", (), one.place
@@ -596,7 +619,7 @@ def _behind(cursor: Cursor, placed: Sequence[_Placed]) -> Cursor:
 
 
 def _type(event: events.AnyEvent) -> str:
-    return str(type(event).__struct_config__.tag)
+    return _TYPES[type(event)]
 
 
 def _counted(stretch: _Stretch, applied: _Applied) -> Mapping[tuple[str, int], Mapping[str, int]]:
