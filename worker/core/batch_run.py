@@ -215,6 +215,10 @@ class BatchRun:
         badge = self.batch.sendings[job.sending].badge
         return not job.tried and (badge == COUNT or (badge >= 0 and job.badge is None))
 
+    def counted_earlier(self, indexes: Iterable[int]) -> bool:
+        """Whether any of these jobs was counted in a batch of which this one was a part."""
+        return any(self.batch.jobs[index].badge is not None for index in indexes)
+
     def set_numbers(self, badges: Sequence[int]) -> None:
         """The jobs have these badge numbers, in the order in which the batch was taken with its own."""
         self.jobs = numbered(self.batch, badges)

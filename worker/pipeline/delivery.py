@@ -106,6 +106,7 @@ class Delivery:
         health = ProviderHealth(breaker, deferred_retirement, insist, timeout=timeout, name=name, now=now)
         limits = {"lease": journal.lease, "timeout": timeout}
         exchange = Exchange(client, limiter, self.recorder, bulkhead, insist, homes, **limits, now=now, random=random)
+        self._uncount = uncount = Uncount(journal, homes)
         self._steps: Sequence[Step] = (
             FindProvider(apps, breaker),
             DropExpired(now),
@@ -126,7 +127,7 @@ class Delivery:
                     ),
                     DropQuiet(partial(quiet.read, sources.pool), now),
                     SealPayloads(devices, apps.device_secrets.unseal),
-                    uncount := Uncount(journal, homes),
+                    uncount,
                     CheckProvider(health, exchange, journal, insist, now, random),
                     ApplyRateLimits(limiter, homes, now),
                     uncount,
@@ -220,8 +221,12 @@ class Delivery:
         try:
             end = perform(self._steps, run)
             if end == "wait":
+                self._uncount(run)
+                self._release(run, done=False)
                 return self._await_home(run, BUSY)
             if end == "return":
+                if self._is_late(run):
+                    return {"left": len(run.pending())}
                 run.freed = self._insist(self._journal.return_batch, run.id)
                 self._release(run, done=False)
                 return {"parked": len(run.pending())}
@@ -244,18 +249,22 @@ class Delivery:
     def _put_off(self, run: BatchRun) -> dict[str, int]:
         """The home of its app does not answer. What was sent is not sent again; all else is tried as if it had not been taken."""
         self._homes.put_off(run.way)
-        if run.sent:
-            uncounted = set(run.to_uncount())
-            outcomes = [None if n in uncounted else outcome for n, outcome in enumerate(run.outcomes)]
-            self._insist(self._journal.mark, run.id, recorded_outcome.encode(outcomes))
         return self._await_home(run, AWAY)
 
     def _await_home(self, run: BatchRun, delay: float) -> dict[str, int]:
-        if self._now() - run.renewed_at > self._journal.lease / 2:  # soon it is another's, if it is not yet
+        if run.sent or run.uncounted:
+            to_uncount = set(run.to_uncount())
+            outcomes = [None if n in to_uncount else outcome for n, outcome in enumerate(run.outcomes)]
+            self._insist(self._journal.mark, run.id, recorded_outcome.encode(outcomes))
+        if self._is_late(run):
             return {"left": len(run.pending())}
         self._journal.await_home(run.id, delay)
         self.recorder.come_back(run.id, delay)
         return {"parked": len(run.pending())}
+
+    def _is_late(self, run: BatchRun) -> bool:
+        """Whether the batch is soon another worker's, if it is not yet."""
+        return self._now() - run.renewed_at > self._journal.lease / 2
 
     def _conclude(self, run: BatchRun) -> dict[str, int]:
         perform(self._conclusion, run)

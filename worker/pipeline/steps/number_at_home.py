@@ -19,8 +19,9 @@ KNOWN: Final = 60.0
 class NumberAtHome:
     """Takes the badge numbers, and the devices, at the home of the app, where that is another partition.
 
-    A job whose device is busy waits; the batch as a whole, where all are, and then it has no device there: two batches may wait
-    for each other otherwise, each with devices of jobs that were sent before its worker died. Elsewhere this costs nothing.
+    A job whose device is busy waits; the batch as a whole, where all are. Then it gives back its devices, and the numbers of what
+    it drops: two batches may wait for each other otherwise, each with devices of jobs that were sent before its worker died.
+    Elsewhere this costs nothing.
     """
 
     journal: Journal
@@ -34,15 +35,13 @@ class NumberAtHome:
         if not again:
             self.journal.note_numbered(run.id)
         run.numbered = True
-        run.claims = any(job.device not in given.blocked for job in run.jobs)
+        # When it was taken before it may have had others of its devices.
+        run.claims = again or any(job.device not in given.blocked for job in run.jobs)
         run.set_numbers(given.badges)
         if given.blocked:
             pending = run.pending()
             blocked = [index for index in pending if run.jobs[index].device in given.blocked]
             if blocked and len(blocked) == len(pending):
-                if again or run.claims:
-                    run.freed_at_home = home.partition.index, home.release(run.id)
-                    run.claims = False
                 return "wait"
             run.set_outcome(blocked, Wait(EARLIER, BUSY, in_flight=True))
         return None

@@ -13,7 +13,7 @@ local t = now()
 local is_full, handed_back = {}, false
 for way in string.gmatch(full, '[^,]+') do is_full[way] = true end
 
--- The batches that have any of these devices, and of these one whose turn is after `turn` and that is not being sent.
+-- The batches that have any of these devices, and of these one whose turn is after `turn` and that neither is being sent nor awaited.
 local function holders_of(id, way, devices, turn)
   local found, there, later = {}, {[id] = true}, nil
   for _, holder in pairs(values(SENDING .. way, devices)) do
@@ -22,7 +22,7 @@ local function holders_of(id, way, devices, turn)
       local batch = redis.call('HMGET', BATCH .. holder, 'app', 'leased', 'turn')
       if batch[1] then
         found[#found + 1] = holder
-        if not batch[2] and tonumber(batch[3] or 0) > turn then later = holder end
+        if not batch[2] and tonumber(batch[3] or 0) > turn and not is_awaited(holder) then later = holder end
       end
     end
   end
