@@ -90,7 +90,17 @@ _App = Annotated[str, typer.Argument(metavar="APP", help="Its name.")]
 
 
 @partitions.command(epilog="Example: carillon partitions spread acme")
-def spread(app: _App, as_json: Json = False) -> None:
+def spread(
+    app: _App,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            help="Also while messages of its channels are taken and not delivered: later ones may overtake them.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Spread the channels of a large app over all partitions. Stop all workers first, and start them afterwards.
 
     Users, devices, badges and rates stay in its home. Publishers wait while it runs; those of a release before 0.8 are refused
@@ -98,7 +108,7 @@ def spread(app: _App, as_json: Json = False) -> None:
     """
     from worker.process import repartition
 
-    done = _done(lambda runtime, tell: repartition.spread(runtime, app, tell), as_json=as_json)
+    done = _done(lambda runtime, tell: repartition.spread(runtime, app, tell, force=force), as_json=as_json)
     already = f"{app} is spread over {done.after.partitions} partitions already"
     now = f"{app} is spread over {done.after.partitions} partitions: {_moved(done)}. Start the workers"
     _say(done, already if done.before == done.after else now, as_json=as_json)

@@ -26,6 +26,7 @@ from worker.process.by_hand import by_hand
 from worker.process.runtime import Runtime
 from worker.reports import signs
 from worker.state import keys, repartition
+from worker.state.open_in_channels import open_in_channels
 from worker.state.partition import Keyspace
 from worker.state.redis import Redis
 from worker.state.repartition import Copied, Copy
@@ -93,8 +94,11 @@ def change(runtime: Runtime, partitions: int, tell: Callable[[str], None] = lamb
     return _change(runtime, f"set {partitions}", planned, tell)
 
 
-def spread(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: None) -> Changed:
-    """Spreads the app's channels over the partitions, or finishes that. Raises `RepartitionError`."""
+def spread(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: None, *, force: bool = False) -> Changed:
+    """Spreads the app's channels over the partitions, or finishes that. Raises `RepartitionError`.
+
+    `force`: also where later messages of a channel may overtake earlier ones.
+    """
 
     def planned(now: Layout, kept: Layout) -> Layout:
         if app not in runtime.registry.apps():
@@ -103,7 +107,11 @@ def spread(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: N
             raise RepartitionError("there is one partition: `carillon partitions set` makes more")
         return _marked(now, kept, now.spread | {app})
 
-    return _change(runtime, f"spread {app}", planned, tell)
+    def refuse(now: Layout, redis: Redis) -> None:
+        if not force:
+            _refuse_open(app, Keyspace(redis, lambda _: now))
+
+    return _change(runtime, f"spread {app}", planned, tell, refuse)
 
 
 def gather(runtime: Runtime, app: str, tell: Callable[[str], None] = lambda _: None) -> Changed:
@@ -127,9 +135,13 @@ def _marked(now: Layout, kept: Layout, apps: frozenset[str]) -> Layout:
 
 
 def _change(
-    runtime: Runtime, command: str, planned: Callable[[Layout, Layout], Layout], tell: Callable[[str], None]
+    runtime: Runtime,
+    command: str,
+    planned: Callable[[Layout, Layout], Layout],
+    tell: Callable[[str], None],
+    refuse: Callable[[Layout, Redis], None] = lambda *_: None,
 ) -> Changed:
-    """`planned`: the layout to come, by those that Redis and Postgres have."""
+    """`planned`: the layout to come, by those that Redis and Postgres have. `refuse`: before it begins, no worker runs."""
     runtime = of_any_number(runtime)
     redis = runtime.redis
     now, begun = in_force(redis), under_way(redis)
@@ -143,6 +155,7 @@ def _change(
         _refuse_workers(runtime)
         _refuse_notes(before, redis)
         if begun is None:
+            refuse(before, redis)
             with by_hand(runtime) as hand:
                 hand.record("partitions changed", detail={"before": _for_audit(before), "after": _for_audit(after)})
             redis.set(keys.NEXT_LAYOUT(), encoded(before) + b"\n" + encoded(after))
@@ -178,6 +191,17 @@ def _refuse_notes(before: Layout, redis: Redis) -> None:
                 f"partition {of.index} has something to tell the homes of spread apps: start workers again, and stop them some"
                 " seconds later"
             )
+
+
+def _refuse_open(app: str, keyspace: Keyspace) -> None:
+    """What is taken stays in the app's home, and later messages of the same channels may be elsewhere."""
+    found = open_in_channels(keyspace.of_app(app), app)
+    if any(found):
+        raise RepartitionError(
+            f"messages of channels of {app!r} are taken, not delivered (to expand: {found.messages}, batches: {found.batches}):"
+            " later ones may overtake them. Start workers again, publish nothing of the app until these are delivered, and stop"
+            " the workers; or take that risk with --force"
+        )
 
 
 def _refuse_workers(runtime: Runtime) -> None:

@@ -1,7 +1,7 @@
 """An app is spread over the partitions and gathered again, with all that outlives draining, and is killed in between."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,9 @@ from tests.integration.pipeline.harness import message, stamp
 from tests.integration.pipeline.spread import Spread
 from tests.integration.stores.test_repartition import HAN, KilledError, System, filled
 from worker.core.batch import device_orders
-from worker.process.repartition import RepartitionError, command_of, gather, in_force, spread, under_way
+from worker.process import repartition
+from worker.process.repartition import Changed, RepartitionError, command_of, gather, in_force, under_way
+from worker.process.runtime import Runtime
 from worker.state.breaker import Breakers
 from worker.state.partition import Keyspace
 from worker.state.repartition_rules import channel_of_item, channel_of_key
@@ -24,6 +26,11 @@ def badge_of(sent: Any) -> int:
 
 
 CHANNELS = [f"c{n}" for n in range(6)]
+
+
+def spread(runtime: Runtime, app: str, tell: Callable[[str], None]) -> Changed:
+    """Also what is taken and not delivered."""
+    return repartition.spread(runtime, app, tell, force=True)
 
 
 @pytest.fixture
@@ -90,6 +97,30 @@ def test_nothing_is_lost_or_doubled_and_unread_events_go_where_they_belong(syste
         assert [id for id in back if id in {f"u-{n}" for n in range(c, 18, 6)}] == [f"u-{n}" for n in range(c, 18, 6)]
     system.run(gather, "demo")
     assert in_force(system.runtime.redis) == gathered
+
+
+def test_what_later_messages_may_overtake_keeps_an_app_from_being_spread(system: System) -> None:
+    filled(system)
+    system.change(4)
+    before = in_force(system.runtime.redis)
+    with pytest.raises(
+        RepartitionError,
+        match=r"taken, not delivered \(to expand: 0, batches: 1\): later ones may overtake them.*--force",
+    ):
+        system.run(repartition.spread, "demo")
+    assert (in_force(system.runtime.redis), under_way(system.runtime.redis)) == (before, None)
+    pipeline = system.pipeline()
+    pipeline.breaker.resume(pipeline.provider.id, by_hand=True)
+    assert len(pipeline.run()) == 3
+    pipeline.publish(message(id="taken", recipients=[HAN]))
+    pipeline.take()
+    with pytest.raises(RepartitionError, match="to expand: 1, batches: 0"):
+        system.run(repartition.spread, "demo")
+    assert len(pipeline.run()) == 1
+    pipeline.close()
+    # What is scheduled is of no channel.
+    system.run(repartition.spread, "demo")
+    assert in_force(system.runtime.redis).is_spread("demo")
 
 
 def test_what_goes_on_in_between_and_afterwards_is_what_would_have_gone_on(system: System) -> None:
