@@ -50,13 +50,21 @@ def write(db: Connection, entries: Sequence[Entry]) -> None:
 
 
 def _rows(entries: Sequence[Entry], at: int, day: int) -> bytes:
-    parts, first = [_HEAD], _FIRST(9, 8, at, 4, day)
+    first = _FIRST(9, 8, at, 4, day)
+    names = {entry.app: entry.app.encode() for entry in entries}
+    begin = {app: first + _LENGTH(len(name)) + name for app, name in names.items()}
+    parts = [_HEAD]
     for entry in entries:
-        app, event, part = entry.app.encode(), entry.event_id.encode(), entry.part.encode()
-        account = bytes(entry.account)
+        event, part, account = entry.event_id.encode(), entry.part.encode(), entry.account
         parts += (
-            *(first, _LENGTH(len(app)), app, _LENGTH(len(event)), event, _LENGTH(len(part)), part),
-            *(_LENGTH(len(account) + 1), _JSON, account),
+            begin[entry.app],
+            _LENGTH(len(event)),
+            event,
+            _LENGTH(len(part)),
+            part,
+            _LENGTH(len(account) + 1),
+            _JSON,
+            account,
             _LAST(8, entry.moment, 4, entry.provider, 4, entry.took),
         )
     parts.append(_END)
