@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 
 from worker.database import bulk
@@ -56,3 +57,16 @@ def test_integers_of_every_size_arrive_as_they_were_sent(pool):
     )
     assert rows == [(n, str(n)) for n in numbers]
     assert bulk.read(pool, "SELECT count(*) FROM unnest(%b::int[]) AS k (n)", [(1,), (2,)]) == [(2,)]
+
+
+def test_texts_of_every_kind_arrive_as_they_were_sent(pool):
+    texts = ["", '"', "\\", '\\"', "{a,b}", ",", "NULL", " x ", "é → 🛎", "\t\n\r", "'; --", "\\000", "x" * 100_000]
+    for some in (texts, [""], ["NULL"]):
+        query = "SELECT t, n FROM unnest(%b::text[]) WITH ORDINALITY AS k (t, n) ORDER BY n"
+        assert bulk.read(pool, query, [(text,) for text in some]) == [(text, n) for n, text in enumerate(some, 1)]
+
+
+@pytest.mark.parametrize("texts", [["a\0b", "c"], ["\0"], ["\0", ""]])
+def test_a_text_with_a_nul_is_refused(pool, texts):
+    with pytest.raises(psycopg.DataError):
+        bulk.read(pool, "SELECT t FROM unnest(%b::text[]) AS k (t)", [(text,) for text in texts])
