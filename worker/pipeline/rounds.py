@@ -61,8 +61,6 @@ class _Line:
 
     def __init__(self, stream: str, app: str | None, cursor: Cursor, pace: Pace, lines: "_Lines") -> None:
         self.stream, self.app, self.cursor, self.pace = stream, app, cursor, pace
-        #: Whether producers write to it: only of what the leader moved itself does it know without looking.
-        self.direct = False
         #: Up to which entry it is noted that all are done; only of spread apps.
         self.noted = BEGINNING
         self.active_at = time.monotonic()
@@ -85,6 +83,16 @@ class _Line:
         else:
             self._lines.waiting.pop(self.stream, None)
 
+    @property
+    def direct(self) -> bool:
+        """Whether it is an app's and producers write to it: only of what the leader moved itself does it know without looking."""
+        return self.stream in self._lines.direct
+
+    def found_direct(self) -> None:
+        """Something was found on it that the leader did not move there."""
+        if self.app is not None:
+            self._lines.direct.add(self.stream)
+
     def in_use(self) -> None:
         """Something has come on it."""
         self.active_at = time.monotonic()
@@ -95,6 +103,7 @@ class _Lines(dict[str, _Line]):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: dict[str, _Line] = {}
+        self.direct: set[str] = set()
         #: The last in use comes last.
         self.by_use: OrderedDict[str, _Line] = OrderedDict()
 
@@ -227,7 +236,8 @@ class Rounds:
         found = self._streams.wait(lines, seconds)
         for stream in found:
             line = self._lines[stream]
-            line.waits = line.direct = True
+            line.found_direct()
+            line.waits = True
         if found:
             self._found = {self._names.inlet: Read((), self._lines[self._names.inlet].after, more=False), **found}
         return bool(found)
@@ -240,7 +250,8 @@ class Rounds:
             return
         for stream in self._streams.wait(awaited, seconds):
             line = self._lines[stream]
-            line.waits = line.direct = True
+            line.found_direct()
+            line.waits = True
 
     # the inlet
 
@@ -325,6 +336,8 @@ class Rounds:
 
     def _found_direct(self, entries: Sequence[RawEntry]) -> set[str]:
         """Those of the entries' apps whose producers have put something on the app's own stream."""
+        if not self._lines.direct:
+            return set()
         lines = (
             self._lines.get(self._names.stream_for(app)) for app in {*map(self._owner, entries)} if app is not None
         )
@@ -435,7 +448,8 @@ class Rounds:
         for stream, of in found.items():
             line = self._line(stream)
             self._compare(line, of)
-            line.direct |= of.unread is not None and not line.waits
+            if of.unread is not None and not line.waits:
+                line.found_direct()
             line.waits = of.unread is not None
             whose = self._head if line.app is None else line.app
             if line.waits and whose is not None:
