@@ -20,9 +20,9 @@ def missed_call(call: MessageNew, place: int, skips: Sequence[Skip], silent: Sil
 
 def silenced(skips: Sequence[Skip], refused: Mapping[str, Mapping[str, Silence]]) -> Iterator[tuple[str, Silence]]:
     """Those who are skipped for a silence."""
-    for user, reason, *_ in skips if refused else ():
-        if (silence := refused.get(reason, _NOBODY).get(user)) is not None:
-            yield user, silence
+    for skip in skips if refused else ():
+        if (silence := refused.get(skip.reason, _NOBODY).get(skip.user)) is not None:
+            yield skip.user, silence
 
 
 def counted(event: MessageNew, user: str, silence: Silence, spread: int) -> Counted | None:

@@ -118,7 +118,7 @@ class StoredSettings(NamedTuple):
     password: bytes | None = None
 
 
-class Device(NamedTuple):
+class Device(msgspec.Struct, frozen=True):
     """A registered device as the fan-out reads it."""
 
     id: int

@@ -11,14 +11,15 @@ Where the channel's kind is known, `carillon` has its `name`, `channel_kind` and
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
-from producers.events import MessageNew
+from producers.events import MessageNew, Sender
 from producers.targeting import BADGE_ROOM, MAX_BADGE, MAX_PAYLOAD
 from worker.core.loudness import PLAIN, Loudness
 from worker.core.names import clean_name
@@ -37,13 +38,14 @@ NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_COLLAPSE: Final = hashlib.blake2b(digest_size=20, person=b"carillon")
 
 _encode: Final = msgspec.json.Encoder().encode
 #: How every payload begins: the badge goes behind it.
 HEAD: Final = b'{"aps":{'
 
 
-class Rendered(NamedTuple):
+class Rendered(msgspec.Struct, frozen=True):
     """A payload with a gap for the badge, the one thing that differs between the devices of a message.
 
     Without a suffix it is whole, and has its own word about the badge or none.
@@ -97,16 +99,15 @@ def render(
     ids of channel and message. `"truncated": true` in `carillon` says that more than text was left out.
     """
     room = limit - BADGE_ROOM
-    parts, text = _Parts.of(event, why), event.message.text
+    parts, text = _Parts(event, why), event.message.text
     parts.sound(loud)
     parts.converse(event, members, group)
-    if count:
-        parts.carillon["count"] = count
+    parts.carillon.count = count or None
     if count and phrase:
         parts.fold(event, one_sender=one_sender)
         text = phrase
     elif count > 1:
-        parts.alert["title"] += f" ({count})"
+        parts.alert.title += f" ({count})"
     for shrink in _SHRINKS:
         shrink(parts)
         document = parts.encoded(text)
@@ -148,8 +149,9 @@ def collapse_id(app: str, message_id: str, channel: str = "") -> str:
 
     The channel is part of it: many chat servers number the messages of each channel by themselves.
     """
-    name = f"{len(app)}:{app}{len(channel)}:{channel}{message_id}".encode()
-    return hashlib.blake2b(name, digest_size=20, person=b"carillon").hexdigest()
+    name = _COLLAPSE.copy()
+    name.update(f"{len(app)}:{app}{len(channel)}:{channel}{message_id}".encode())
+    return name.hexdigest()
 
 
 def expiration(event: MessageNew, max_age: int) -> int:
@@ -162,68 +164,90 @@ def milliseconds(event: MessageNew) -> int:
     return (event.at - _EPOCH) // _MILLISECOND
 
 
+class _Alert(msgspec.Struct, omit_defaults=True):
+    title: str = ""
+    subtitle: str = ""
+    body: str = ""
+
+
+class _Aps(msgspec.Struct, omit_defaults=True, rename="kebab"):
+    sound: str | None = None
+    thread_id: str | None = None
+    mutable_content: int | None = None
+    interruption_level: str = ""
+    relevance_score: float | None = None
+    alert: _Alert | None = None
+
+
+class _Carillon(msgspec.Struct, omit_defaults=True):
+    """What is None is left out."""
+
+    event: str | None = None
+    kind: str | None = None
+    message: str | None = None
+    parent: str | None = None
+    channel: str | None = None
+    at: int | None = None
+    why: str | None = None
+    sender: Sender | None = None
+    data: Mapping[str, Any] | None = None
+    name: str | None = None
+    channel_kind: str | None = None
+    members: int | None = None
+    group: str | None = None
+    count: int | None = None
+    truncated: bool = False
+
+
+class _Payload(msgspec.Struct):
+    aps: _Aps
+    carillon: _Carillon
+
+
 class _Parts:
-    """What a payload is made of, while it is being cut."""
+    """A payload while it is being cut."""
 
     __slots__ = ("alert", "aps", "carillon", "least_body")
 
-    def __init__(self, alert: dict[str, str], aps: dict[str, Any], carillon: dict[str, Any]) -> None:
-        self.alert, self.aps, self.carillon, self.least_body = alert, aps, carillon, LEAST_BODY
-
-    @classmethod
-    def of(cls, event: MessageNew, why: str) -> "_Parts":
+    def __init__(self, event: MessageNew, why: str) -> None:
         message, channel, sender = event.message, event.channel, event.sender
-        alert = {"title": sender.name or clean_name(sender.id) or sender.id}
-        if channel.name:
-            alert["subtitle"] = channel.name
-        aps = {"sound": "default", "thread-id": channel.id, "mutable-content": 1}
-        carillon: dict[str, Any] = {"event": event.id, "kind": message.kind, "message": message.id}
-        if message.parent_id is not None:
-            carillon["parent"] = message.parent_id
-        carillon["channel"] = channel.id
-        carillon["at"] = milliseconds(event)
-        carillon["why"] = why
-        who = carillon["sender"] = {"id": sender.id}
-        if sender.name is not None:
-            who["name"] = sender.name
-        if sender.image is not None:
-            who["image"] = sender.image
-        if message.data:
-            carillon["data"] = message.data
-        return cls(alert, aps, carillon)
+        self.least_body = LEAST_BODY
+        self.alert = _Alert(sender.name or clean_name(sender.id) or sender.id, channel.name or "")
+        self.aps = _Aps("default", channel.id, 1, alert=self.alert)
+        self.carillon = _Carillon(
+            *(event.id, message.kind, message.id, message.parent_id, channel.id, milliseconds(event)),
+            *(why, sender, message.data or None),
+        )
 
     def sound(self, loud: Loudness) -> None:
         if not loud.sound:
-            del self.aps["sound"]
-        if loud.level:
-            self.aps["interruption-level"] = loud.level
-        if loud.relevance is not None:
-            self.aps["relevance-score"] = loud.relevance
+            self.aps.sound = None
+        self.aps.interruption_level, self.aps.relevance_score = loud.level, loud.relevance
 
     def converse(self, event: MessageNew, members: int, group: str) -> None:
         """What a communication notification of Apple's needs, from where the kind of the channel is known."""
-        channel = event.channel
+        channel, carillon = event.channel, self.carillon
         if channel.kind is not None:
-            named = {"name": channel.name} if channel.name else {}
-            self.carillon |= {**named, "channel_kind": channel.kind, "members": members}
-        if group:
-            self.carillon["group"] = group
+            carillon.name, carillon.channel_kind, carillon.members = channel.name or None, channel.kind, members
+        carillon.group = group or None
 
     def fold(self, event: MessageNew, *, one_sender: bool) -> None:
         """Several people may have written: the channel is what they have in common. Without its name a phone shows the app's."""
         if event.channel.name:
-            self.alert = {"title": event.channel.name}
+            self.alert.title = event.channel.name
+            self.alert.subtitle = ""
         elif not one_sender:
-            self.alert = {}
+            self.alert.title = ""
 
     def encoded(self, body: str) -> bytes:
-        alert = {**self.alert, "body": body} if body else self.alert
-        return _encode({"aps": {**self.aps, "alert": alert}, "carillon": self.carillon})
+        self.alert.body = body
+        return _encode(_Payload(self.aps, self.carillon))
 
-    def drop(self, *keys: str) -> None:
-        for key in keys:
-            if self.carillon.pop(key, None) is not None:
-                self.carillon["truncated"] = True
+    def drop(self, *names: str) -> None:
+        for name in names:
+            if getattr(self.carillon, name) is not None:
+                setattr(self.carillon, name, None)
+                self.carillon.truncated = True
 
 
 _BODY_KEY: Final = len(',"body":""')
@@ -240,8 +264,10 @@ def _no_data(parts: _Parts) -> None:
 
 
 def _no_image(parts: _Parts) -> None:
-    if parts.carillon["sender"].pop("image", None) is not None:
-        parts.carillon["truncated"] = True
+    sender = parts.carillon.sender
+    if sender is not None and sender.image is not None:
+        parts.carillon.sender = replace(sender, image=None)
+        parts.carillon.truncated = True
 
 
 def _no_conversation(parts: _Parts) -> None:
@@ -249,11 +275,11 @@ def _no_conversation(parts: _Parts) -> None:
 
 
 def _short_names(parts: _Parts) -> None:
-    parts.alert = {key: fit(text, SHORT_NAME) for key, text in parts.alert.items()}
-    sender = parts.carillon["sender"]
-    if json_size(sender.get("name") or "") > SHORT_NAME:
-        sender["name"] = fit(sender["name"], SHORT_NAME)
-        parts.carillon["truncated"] = True
+    alert, sender = parts.alert, parts.carillon.sender
+    alert.title, alert.subtitle = fit(alert.title, SHORT_NAME), fit(alert.subtitle, SHORT_NAME)
+    if sender is not None and sender.name and json_size(sender.name) > SHORT_NAME:
+        parts.carillon.sender = replace(sender, name=fit(sender.name, SHORT_NAME))
+        parts.carillon.truncated = True
     # From here on only ids are left, and an app needs those more than a reader needs the end of a text.
     parts.least_body = 0
 
@@ -263,7 +289,7 @@ def _no_context(parts: _Parts) -> None:
 
 
 def _no_secondary_ids(parts: _Parts) -> None:
-    parts.aps.pop("thread-id")
+    parts.aps.thread_id = None
     parts.drop("sender", "event", "at")
 
 

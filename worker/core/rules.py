@@ -9,6 +9,8 @@ from itertools import product
 from math import inf
 from typing import Final, Literal, NamedTuple, overload
 
+import msgspec
+
 from producers.events import MessageNew
 from producers.fields import Trigger
 from worker.core import preferences
@@ -41,7 +43,7 @@ _NOBODY: Final[Mapping[str, Collection[str]]] = {}
 _NO_DEVICES: Final[Mapping[str, Sequence[Device]]] = {}
 
 
-class Push(NamedTuple):
+class Push(msgspec.Struct, frozen=True):
     """The user gets a push on each of these devices."""
 
     user: str
@@ -54,14 +56,14 @@ class Push(NamedTuple):
         return self.verdict.on[0]
 
 
-class Skip(NamedTuple):
+class Skip(msgspec.Struct, frozen=True):
     user: str
     reason: str
     #: The row that decided, where it was a preference: `preferences.RowName`.
     by: str = ""
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True):
     pushes: list[Push]
     skips: list[Skip]
     #: Who would get a push but is present: they are decided again by the app's `online_delay`.
@@ -77,7 +79,7 @@ def refusal(app: AppSettings, expires_at: float, now: float) -> str | None:
     return TOO_OLD if now >= expires_at else None
 
 
-class MessageCase(NamedTuple):
+class MessageCase(msgspec.Struct, frozen=True):
     """A message and what is known of its channel. `moment`: when it is expanded, UNIX seconds."""
 
     event: MessageNew
@@ -122,7 +124,7 @@ MESSAGE_RULES: Final = (
 )
 
 
-class Case(NamedTuple):
+class Case(msgspec.Struct, frozen=True):
     """A message and what is known about its candidates when it is expanded."""
 
     event: MessageNew

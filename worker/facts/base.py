@@ -4,6 +4,8 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import msgspec
+
 from producers.events import MessageNew
 from worker.core.model import AppSettings
 from worker.database.bulk import Reading
@@ -58,7 +60,7 @@ class Sources(NamedTuple):
     partition: Partition
 
 
-class Candidates(NamedTuple):
+class Candidates(msgspec.Struct, frozen=True):
     """Users who may be notified of a message."""
 
     event: MessageNew

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from producers import events
 from worker.core.places import Interval, held
 from worker.core.refusal import Refused
@@ -36,7 +38,7 @@ class Replacement(NamedTuple):
         return self.after < user and (self.through is None or user <= self.through)
 
 
-class Page(NamedTuple):
+class Page(msgspec.Struct, frozen=True):
     """Members of a channel in byte order, and whether more follow."""
 
     users: list[str]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from config.seldom import Seldom
 from producers.events import MessageNew
@@ -46,7 +47,7 @@ seldom = Seldom(log)
 _NO_TEXTS: Final[Mapping[str, str]] = {}
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True):
     """A message as it is rendered. `channel` is what is stored of it, `max_age` in seconds."""
 
     entry: str
@@ -70,7 +71,7 @@ class Message(NamedTuple):
     remind_triggers: Collection[str] = ()
 
 
-class Variant(NamedTuple):
+class Variant(msgspec.Struct, frozen=True):
     """What differs between the people who get a message. Devices of one variant get the same, apart from templates."""
 
     why: Why
@@ -94,14 +95,14 @@ class DeviceGroup(NamedTuple):
     why: Why
 
 
-class Renderings(NamedTuple):
+class Renderings(msgspec.Struct, frozen=True):
     """What to send to which devices, and how many renderings failed and became the default one."""
 
     groups: Sequence[DeviceGroup]
     failed: int
 
 
-class _Key(NamedTuple):
+class _Key(msgspec.Struct, frozen=True):
     """Devices with the same key get the same rendering. `user`, `phrase`: empty where they make no difference.
 
     `phrase`: what is said in the place of the text.
@@ -132,7 +133,7 @@ def sendings(
     if not wanted:
         return _NONE
     if (event := named(message.event, message.channel)) is not message.event:
-        message = message._replace(event=event)
+        message = replace(message, event=event)
     # Only templates ask for it.
     mentioned = frozenset(message.event.message.mentioned) if templates else _NOBODY
     groups, failed = [], 0
@@ -177,7 +178,7 @@ def named(event: MessageNew, stored: ChannelRow | None) -> MessageNew:
         name = channel.name if channel.name is not None else clean_name(stored.name) or None
         kind = channel.kind or stored.kind
         if name != channel.name or kind != channel.kind:
-            event = msgspec.structs.replace(event, channel=msgspec.structs.replace(channel, name=name, kind=kind))
+            event = replace(event, channel=replace(channel, name=name, kind=kind))
     return legible(event)
 
 
@@ -186,7 +187,7 @@ def _chosen(templates: Mapping[int, Templates], device: Device, kind: str) -> Te
     return None if of_provider is None else of_provider.choose(kind, device.locale)
 
 
-class _Rendering(NamedTuple):
+class _Rendering(msgspec.Struct, frozen=True):
     """What is rendered, for whom and how loud. `device` is one of those that get it, `mentioned` are all who are."""
 
     message: Message
@@ -202,7 +203,7 @@ class _Rendering(NamedTuple):
         if form == "sender":
             return without_text(event, phrase)
         if form == "full" and phrase and not event.message.text:
-            return msgspec.structs.replace(event, message=msgspec.structs.replace(event.message, text=phrase))
+            return replace(event, message=replace(event.message, text=phrase))
         return event
 
     def made(self, limit: int | None = None) -> "_Made":
@@ -244,7 +245,7 @@ class _Rendering(NamedTuple):
             return None
 
 
-class _Made(NamedTuple):
+class _Made(msgspec.Struct, frozen=True):
     """A payload, and the template that it is by; None: it is the default one."""
 
     rendered: Rendered
@@ -258,10 +259,10 @@ def _sending(one: _Rendering) -> tuple[Sending, bool]:
     if disclosure.form in ("full", "sender"):
         return _with(one, made), failed
     if made.rendered.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
-        one = one._replace(key=one.key._replace(template=None))
+        one = replace(one, key=replace(one.key, template=None))
         made = one.made()
     if disclosure.form == "id":
-        return _with(one, made._replace(rendered=by_id(made.rendered, ids_of(one.message.event), phrase))), failed
+        return _with(one, replace(made, rendered=by_id(made.rendered, ids_of(one.message.event), phrase))), failed
     whole = sealable(made.rendered, phrase, disclosure)
     if len(whole.inside) > whole.room:
         made = one.made(limit_for(whole))
@@ -273,7 +274,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
     message, event, variant, rendered = one.message, one.message.event, one.key.variant, made.rendered
     # Each folded one replaces the one before.
     shows = f"burst:{event.channel.id}" if variant.stands_for or message.one_banner else ""
-    mode, form = variant.disclosure[:2]
+    mode, form = variant.disclosure.mode, variant.disclosure.form
     # Twenty-five names would cost four times as much as these by their place: a message is made for each conversation.
     return Sending(
         message.entry,

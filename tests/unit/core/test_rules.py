@@ -230,8 +230,9 @@ def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
     ],
 )
 def test_a_candidate_is_decided_by(user, event, app, known, expected):
-    pushes, skips, delayed = decided(user, event=event, app=app, **known)
-    found: list[str] = [push.why for push in pushes] + [skip.reason for skip in skips] + ["delayed" for _ in delayed]
+    decision = decided(user, event=event, app=app, **known)
+    found: list[str] = [push.why for push in decision.pushes] + [skip.reason for skip in decision.skips]
+    found += ["delayed" for _ in decision.delayed]
     assert found == [expected]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from producers import events
 from producers.events import (
@@ -56,7 +57,7 @@ _BEGINNING: Final = Cursor()
 _decode: Final = msgspec.json.Decoder(Cursor).decode
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, frozen=True):
     """A readable message of an existing app."""
 
     opened: Opened
@@ -81,7 +82,7 @@ class Accepted(NamedTuple):
         return (*self.key, self.event.message.id)
 
 
-class Expanding(NamedTuple):
+class Expanding(msgspec.Struct, frozen=True):
     """A message whose next page is expanded."""
 
     opened: Opened
@@ -215,20 +216,20 @@ def with_change(message: Accepted, change: Change | None) -> Accepted:
         return message
     app = message.app
     edit = None if app.attention.edits == "off" else change.edit
-    message = message._replace(deleted=change.deleted, known=change.known or not message.edit)
+    message = replace(message, deleted=change.deleted, known=change.known or not message.edit)
     if edit is None:
         return message
     first = {user: change.named[user] for user in edit.message.mentioned if user in change.named}
     if not message.edit:
-        return message._replace(event=edited(message.event, edit), named_later=first.keys())
-    event = msgspec.structs.replace(edit_as_message(edit, change.written, app.max_age), id=message.event.id)
+        return replace(message, event=edited(message.event, edit), named_later=first.keys())
+    event = replace(edit_as_message(edit, change.written, app.max_age), id=message.event.id)
     if message.look is not None and message.look.kind in ("shown", "replaced"):
-        quietly = msgspec.structs.replace(event.message, badge="none", urgency="low")
-        return message._replace(event=msgspec.structs.replace(event, message=quietly))
+        quietly = replace(event.message, badge="none", urgency="low")
+        return replace(message, event=replace(event, message=quietly))
     if message.opened.look:
-        return message._replace(event=event)
+        return replace(message, event=event)
     named = [user for user, place in first.items() if place == message.place]
-    return message._replace(event=event, look=SecondLook("named", named))
+    return replace(message, event=event, look=SecondLook("named", named))
 
 
 def admit(
@@ -238,20 +239,21 @@ def admit(
     admitted: list[Expanding] = []
     skipped: list[tuple[Expanding, str]] = []
     for one in messages:
-        opened, event, app, key, place, look = one[:6]
-        known = channels.get(key)
-        channel = None if known is None else known.at(place if look is None else NOW)
+        opened, event, app, look = one.opened, one.event, one.app, one.look
+        known = channels.get(one.key)
+        channel = None if known is None else known.at(one.place if look is None else NOW)
         if one.edit and channel is None and look is not None:  # who is in it is for the chat server to know
-            event = msgspec.structs.replace(event, recipients=look.users)
+            event = replace(event, recipients=look.users)
         if channel is not None and channel.kind is not None and event.channel.kind is None:
-            of_kind = msgspec.structs.replace(event.channel, kind=channel.kind)
-            event = msgspec.structs.replace(event, channel=of_kind)
+            event = replace(event, channel=replace(event.channel, kind=channel.kind))
         is_known, push = channel is not None, channel is None or channel.push
         reason = skip_message(MessageCase(event, app, is_known, push, now, one.deleted, one.known))
         # A producer's ids may be ahead of the clock.
         came = min(ms_of(opened.entry) // 1000, int(now))
         cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING
-        message = Expanding(opened, event, app, key, place, came, cursor, channel, look, one.named_later, used=one.used)
+        message = Expanding(
+            *(opened, event, app, one.key, one.place, came, cursor, channel, look, one.named_later), used=one.used
+        )
         if reason is None:
             admitted.append(message)
         else:

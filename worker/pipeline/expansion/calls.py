@@ -200,9 +200,9 @@ class CallExpansion:
             silent=silent(cast("Mapping[str, Quiet]", facts[QUIET.name]), message, lambda _: (CALL,), self._now()),
             keyless=disclosed.keyless,
         )
-        pushes, skips, _ = decide_page(some, case, cap_left=None, rules=CALL_RULES)
-        skips += (Skip(user, ENDED) for user in over)
-        return Decision(pushes, skips), _Found(disclosed.devices, disclosed.disclosures, case.silent)
+        decision = decide_page(some, case, cap_left=None, rules=CALL_RULES)
+        skips = [*decision.skips, *(Skip(user, ENDED) for user in over)]
+        return Decision(decision.pushes, skips), _Found(disclosed.devices, disclosed.disclosures, case.silent)
 
 
 def _key(event: CallStarted | CallEnded) -> CallKey:
@@ -249,6 +249,6 @@ def _add(plan: Plan, target: CallTarget, found: Iterable[tuple[Sending, Sequence
 
 def _take(target: CallTarget, decision: Decision, plan: Plan) -> None:
     skipped: defaultdict[str, list[str]] = defaultdict(list)
-    for user, reason, _ in decision.skips:
-        skipped[reason].append(user)
+    for skip in decision.skips:
+        skipped[skip.reason].append(skip.user)
     plan.take_users(target.opened, target.event, [push.user for push in decision.pushes], skipped)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Final
 
+from msgspec.structs import replace
+
 from config import zones
 from worker.core.days import APART, Day, day_of
 from worker.core.quiet import Quiet, Silence, Silent
@@ -55,15 +57,16 @@ def _page(decided: Decided, pushes: Sequence[Push], days: Mapping[tuple[str, str
 
 def _without(decided: Decided, over: set[str], days: Mapping[tuple[str, str], Day]) -> Decided:
     app = decided.page.message.event.app
-    pushes, skips, _ = decided.decision
+    pushes, skips = decided.decision.pushes, decided.decision.skips
     silences = {
         push.user: Silence(OVER_DAILY_CAP, days[app, push.user].morning, _SETTING, push.verdict.on)
         for push in pushes
         if push.user in over
     }
-    decision = decided.decision._replace(
+    decision = replace(
+        decided.decision,
         pushes=[push for push in pushes if push.user not in over],
         skips=[*skips, *(Skip(user, OVER_DAILY_CAP) for user in silences)],
     )
     silent = Silent({**decided.silent.refused, OVER_DAILY_CAP: silences}, decided.silent.passed)
-    return decided._replace(decision=decision, silent=silent)
+    return replace(decided, decision=decision, silent=silent)

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
+import msgspec
+
 from producers.events import MessageNew
 from worker.core.keywords import called_by
 from worker.core.model import Device
@@ -43,7 +45,7 @@ class Quieted(NamedTuple):
 _NOT_QUIETED: Final[Mapping[str, Quieted]] = {}
 
 
-class Decided(NamedTuple):
+class Decided(msgspec.Struct, frozen=True):
     """A page of candidates, and what the rules say of each."""
 
     page: CandidatePage

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from producers.fields import Privacy
 from worker.core.model import AppSettings, Device, Provider
 from worker.core.places import NOW
@@ -15,7 +17,7 @@ Devices = Mapping[str, Sequence[Device]]
 _ALL: Final[Mapping[int, Disclosure]] = {}
 
 
-class Disclosed(NamedTuple):
+class Disclosed(msgspec.Struct, frozen=True):
     """The devices that a message may go to, and how much of it."""
 
     #: By user.

@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from worker.core.batch import Lane
 from worker.core.entry import ms_of
 from worker.core.rules import RULES, Rule
@@ -205,7 +207,7 @@ class FanOut:
     def _measured(self, message: Expanding) -> Expanding:
         """With what depends on how many members its channel has."""
         wide, reminds = self._is_wide(message), self._reminds(message)
-        return message._replace(wide=wide, reminds=reminds) if reminds or not wide else message
+        return replace(message, wide=wide, reminds=reminds) if reminds or not wide else message
 
     def _is_wide(self, message: Expanding) -> bool:
         """Whether here and everyone may call the whole channel."""
@@ -229,7 +231,7 @@ class FanOut:
         """The messages with what their apps use, and as they are after their edits and deletions."""
         if not of_apps:
             return messages
-        messages = [one._replace(used=of_apps.get(one.event.app, ())) for one in messages]
+        messages = [replace(one, used=of_apps.get(one.event.app, ())) for one in messages]
         found = changes.read(self._pool, {one.message_key for one in messages if "changes" in one.used})
         return [with_change(self._where_shown(one), found.get(one.message_key)) for one in messages]
 
@@ -241,7 +243,7 @@ class FanOut:
         shown = accepted(self._pool, *message.message_key, besides=message.event.id)
         young = [one for one in shown if came - 1000 * REPLACED <= one.at <= came]
         users = list(dict.fromkeys(one.user for one in young))
-        return message._replace(look=SecondLook("replaced", users, [one.device for one in young]))
+        return replace(message, look=SecondLook("replaced", users, [one.device for one in young]))
 
     def _plan(
         self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from worker.core.folding import folds_any
 from worker.core.loudness import Loudness, loudness
 from worker.core.model import AppSettings
@@ -72,11 +74,12 @@ def _budget(why: Why, loud: Loudness) -> Budget:
 def _counted(decided: Decided, turns: Mapping[str, Turn]) -> Decided:
     """Whose message is shown later with others is delayed."""
     quieted = {user: _quieted(turn, decided.page.message.app) for user, turn in turns.items()}
-    pushes, skips, delayed = decided.decision
+    pushes = decided.decision.pushes
     later = [push for push in pushes if quieted[push.user].due]
     if later:
         pushes = [push for push in pushes if not quieted[push.user].due]
-    return decided._replace(decision=Decision(pushes, skips, [*delayed, *later]), quieted=quieted)
+    decision = Decision(pushes, decided.decision.skips, [*decided.decision.delayed, *later])
+    return replace(decided, decision=decision, quieted=quieted)
 
 
 def _quieted(turn: Turn, app: AppSettings) -> Quieted:
@@ -106,4 +109,4 @@ def _shown(decided: Decided, users: set[str]) -> Decided:
     quieted: Mapping[str, Quieted] = dict.fromkeys(users, Quieted(sound=False, stands_for=stands_for))
     shown: list[Push] = [push for push in pushes if push.user in users]
     folded = [Skip(push.user, FOLDED) for push in pushes if push.user not in users]
-    return decided._replace(decision=decided.decision._replace(pushes=shown, skips=[*skips, *folded]), quieted=quieted)
+    return replace(decided, decision=Decision(shown, [*skips, *folded], decided.decision.delayed), quieted=quieted)

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from worker.core.batch import Lane
 from worker.core.model import Device
@@ -97,15 +98,16 @@ class MessagePlan(Plan):
         self.take(message.opened, DONE, message.event, message.cursor.page, account)
 
     def add(self, decided: Decided, continuation: Continuation) -> None:
-        message, (pushes, skips, delayed) = decided.page.message, decided.decision
+        message, decision = decided.page.message, decided.decision
+        pushes, skips, delayed = decision.pushes, decision.skips, decision.delayed
         self._note_answer(message)
         following, unseen = continuation
         skipped: dict[str, list[str]] = {}
         by: dict[str, str] = {}
-        for user, reason, row in skips:
-            skipped.setdefault(reason, []).append(user)
-            if row:
-                by[user] = row
+        for skip in skips:
+            skipped.setdefault(skip.reason, []).append(skip.user)
+            if skip.by:
+                by[skip.user] = skip.by
         considered = 0 if message.is_queued_anew else len(pushes) + len(skips) + sum(unseen.values())
         count = self.counts[message.event.app]
         count["messages"] += message.begins
@@ -235,8 +237,8 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     groups, badges = groups_of(message) if message.mentions.groups else {}, message.badges
     if not (quieted or groups or disclosures or badges):
         by_why: defaultdict[Why, list[Device]] = defaultdict(list)
-        for _, devices, verdict in pushes:
-            by_why[verdict.on[0]] += devices
+        for push in pushes:
+            by_why[push.verdict.on[0]] += push.devices
         return {_for(why): devices for why, devices in by_why.items()}
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
@@ -247,12 +249,12 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
             wanted[variant] += push.devices
             continue
         for device in push.devices:
-            wanted[variant._replace(disclosure=disclosures.get(device.id, FULL))].append(device)
+            wanted[replace(variant, disclosure=disclosures.get(device.id, FULL))].append(device)
     return wanted
 
 
 def _is_alone(decided: Decided, continuation: Continuation) -> bool:
     """Whether the channel has one member beside the sender."""
-    pushes, skips, delayed = decided.decision
-    others = sum(continuation.skipped.values()) + sum(skip.reason != SENDER for skip in skips)
-    return len(pushes) + len(delayed) + others == 1
+    decision = decided.decision
+    others = sum(continuation.skipped.values()) + sum(skip.reason != SENDER for skip in decision.skips)
+    return len(decision.pushes) + len(decision.delayed) + others == 1

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from worker.core.places import Interval, held
 from worker.core.triggers import Triggers, callees, first_candidates, in_channel
@@ -26,7 +28,7 @@ _NO_PAGES: Final[Mapping[PageKey, Page]] = {}
 Intervals = Mapping[Ids, Sequence[Interval]]
 
 
-class CandidatePage(NamedTuple):
+class CandidatePage(msgspec.Struct, frozen=True):
     """The candidates of a message who are decided about together."""
 
     message: Expanding
@@ -60,7 +62,7 @@ class CandidatePage(NamedTuple):
         return found if triggers.everybody else [user for user in found if user in some]
 
 
-class _Read(NamedTuple):
+class _Read(msgspec.Struct, frozen=True):
     """A message with what was read of its channel and thread."""
 
     message: Expanding
@@ -246,7 +248,7 @@ def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
 
 
 def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
-    message, page, users, thread, thread_full, first, chosen = one
+    message, page, users, first = one.message, one.page, one.users, one.first
     candidates, present = users, None
     if first:
         ahead = set(first)
@@ -256,4 +258,6 @@ def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
         if one.is_part:
             present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.seen_from))
     last = page.users[-1] if page.users else ""
-    return CandidatePage(message, candidates, first, present, thread, thread_full, last, page.more, chosen)
+    return CandidatePage(
+        *(message, candidates, first, present, one.thread, one.thread_full, last, page.more), one.chosen
+    )
