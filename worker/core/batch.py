@@ -161,13 +161,12 @@ def device_orders(batch: Batch, *, badges: bool = True) -> str:
     before shows the number as it is. Without `badges` they are somebody else's: the mode of all is '-'.
     """
     orders: list[str] = []
-    current = (-1, False)
+    number, counted = -1, False
     for job in batch.jobs:
-        section = (job.sending, job.badge is None)
-        if section != current:
-            current = section
-            sending = batch.sendings[job.sending]
-            mode = _mode(sending, counted=job.badge is not None) if badges else "-"
+        if job.sending != number or (job.badge is not None) is not counted:
+            number, counted = job.sending, job.badge is not None
+            sending = batch.sendings[number]
+            mode = _mode(sending, counted=counted) if badges else "-"
             orders.append(f"@{sending.place or sending.entry}/{channel_key(sending.channel)}/{mode}")
         orders.append(str(job.device))
     return ",".join(orders)

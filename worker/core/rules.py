@@ -15,7 +15,6 @@ from producers.events import MessageNew
 from producers.fields import Trigger
 from worker.core import preferences
 from worker.core.model import AppSettings, Device
-from worker.core.notification import expiration
 from worker.core.preferences import PLAIN, Verdict, Verdicts
 from worker.core.privacy import NO_KEY
 from worker.core.quiet import NOBODY, Silent
@@ -80,13 +79,14 @@ def refusal(app: AppSettings, expires_at: float, now: float) -> str | None:
 
 
 class MessageCase(msgspec.Struct, frozen=True):
-    """A message and what is known of its channel. `moment`: when it is expanded, UNIX seconds."""
+    """A message and what is known of its channel. When it is expanded, and when a push of it expires, in UNIX seconds."""
 
     event: MessageNew
     app: AppSettings
     channel_known: bool
     channel_push: bool
     moment: float
+    expires_at: int
     #: Whether it was deleted since, and whether the message is known that it edits.
     deleted: bool = False
     known: bool = True
@@ -111,7 +111,7 @@ MESSAGE_RULES: Final = (
     MessageRule(
         TOO_OLD,
         "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
-        lambda case: case.moment > expiration(case.event, case.app.max_age),
+        lambda case: case.moment > case.expires_at,
     ),
     MessageRule(DELETED, "it was deleted", lambda case: case.deleted),
     MessageRule("unknown_message", "it edits a message that Carillon does not know", lambda case: not case.known),

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from config.seldom import Seldom
 from producers.events import MessageNew
 from worker.core import notification
+from worker.core.attention import DEFAULTS, Attention
 from worker.core.badges import badge_of
 from worker.core.batch import LEAVE, Sending
 from worker.core.edits import content_of
@@ -44,16 +45,13 @@ log = logging.getLogger(__name__)
 seldom = Seldom(log)
 
 
-_NO_TEXTS: Final[Mapping[str, str]] = {}
-
-
 class Message(msgspec.Struct, frozen=True):
-    """A message as it is rendered. `channel` is what is stored of it, `max_age` in seconds."""
+    """A message as it is rendered. `channel` is what is stored of it, `expires_at` in UNIX seconds."""
 
     entry: str
     event: MessageNew
     channel: ChannelRow | None
-    max_age: int
+    expires_at: int
     place: int = 0
     #: UNIX seconds at which it came; 0: not known.
     at: int = 0
@@ -61,14 +59,15 @@ class Message(msgspec.Struct, frozen=True):
     one_sender: bool = False
     #: Members of the channel; 0: not known.
     members: int = 0
-    #: The app's words in the place of a text, by language, and the step to which what is sealed is filled up.
-    placeholder: Mapping[str, str] = _NO_TEXTS
-    pad: int | None = None
-    #: Whether its channel has one banner, with the newest text and the number of messages.
-    one_banner: bool = False
-    #: Seconds after which those who get it for one of these triggers are reminded of it; 0: nobody is.
+    #: Seconds after which those who get it for one of the app's `remind_triggers` are reminded of it; 0: nobody is.
     reminds: int = 0
-    remind_triggers: Collection[str] = ()
+    #: What its app says.
+    attention: Attention = DEFAULTS
+
+    @property
+    def one_banner(self) -> bool:
+        """Whether its channel has one banner, with the newest text and the number of messages."""
+        return self.attention.collapse == "channel"
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -159,7 +158,7 @@ def _grouped(
         for device in devices:
             template = _chosen(templates, device, message.event.message.kind)
             user = device.user if template is not None and template.per_user else ""
-            phrase = placeholder(message.placeholder, device.locale, variant.stands_for) if replaced else ""
+            phrase = placeholder(message.attention.placeholder, device.locale, variant.stands_for) if replaced else ""
             groups.setdefault(_Key(variant, template, user, phrase), []).append(device)
     yield from groups.items()
 
@@ -168,7 +167,7 @@ def _replaces_text(message: Message, variant: Variant) -> bool:
     """Whether something is said in the place of the text. Messages of an end-to-end encrypted chat have none."""
     if variant.disclosure.form != "full" or (variant.stands_for and not message.one_banner):
         return True
-    return bool(message.placeholder) and not message.event.message.text
+    return bool(message.attention.placeholder) and not message.event.message.text
 
 
 def named(event: MessageNew, stored: ChannelRow | None) -> MessageNew:
@@ -267,7 +266,7 @@ def _sending(one: _Rendering) -> tuple[Sending, bool]:
     if len(whole.inside) > whole.room:
         made = one.made(limit_for(whole))
         whole = sealable(made.rendered, phrase, disclosure)
-    return with_inside(_with(one, made), whole, one.message.pad), failed
+    return with_inside(_with(one, made), whole, one.message.attention.pad), failed
 
 
 def _with(one: _Rendering, made: _Made) -> Sending:
@@ -281,7 +280,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         event.id,
         rendered.prefix.decode(),
         rendered.suffix.decode(),
-        notification.expiration(event, message.max_age),
+        message.expires_at,
         notification.collapse_id(event.app, shows or event.message.id, "" if shows else event.channel.id),
         "alert",
         one.loud.priority,
@@ -301,7 +300,7 @@ def _with(one: _Rendering, made: _Made) -> Sending:
         thread=event.message.parent_id or "",
         written=notification.milliseconds(event),
         content="" if variant.stands_for else content_of(event.message),
-        reminds=message.reminds if message.reminds and variant.why in message.remind_triggers else 0,
+        reminds=message.reminds if message.reminds and variant.why in message.attention.remind_triggers else 0,
         sender_name=clean_name(event.sender.name or event.sender.id) if message.reminds else "",
     )
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from producers.events import Channel, Message, MessageNew, Sender
 from producers.prose import shows
+from worker.core.attention import Attention
 from worker.core.burst_phrases import PHRASES, burst_phrase
 from worker.core.model import Device
 from worker.core.names import balanced, clean_name
@@ -144,7 +145,7 @@ def test_a_folded_burst_speaks_the_language_of_the_device_and_names_the_channel(
 
 
 def test_the_one_banner_of_a_channel_has_the_newest_text_and_the_number() -> None:
-    message = Rendering("1-0", EVENT, None, 3600, one_banner=True)
+    message = Rendering("1-0", EVENT, None, 3600, attention=Attention(collapse="channel"))
     template = Templates({("", ""): Template.parse(b'{"aps": {"alert": "{{ message.count }}/{{ message.text }}"}}')})
     seen, ids = [], set()
     for wanted, templates in ((PLAIN, {}), (SIX, {}), (SIX, {1: template})):

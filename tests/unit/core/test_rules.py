@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from producers.events import Channel, Message, MessageNew, Sender
 from worker.core.attention import Attention
 from worker.core.model import AppSettings, Device
+from worker.core.notification import expiration
 from worker.core.preferences import Row, Rows, judge_all
 from worker.core.rules import (
     Case,
@@ -93,7 +94,8 @@ def decided(
 )
 def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
     known = {"channel_push": True, "channel_known": True} | channel
-    assert skip_message(MessageCase(event, app, moment=NOW, **known)) == reason
+    case = MessageCase(event, app, moment=NOW, expires_at=expiration(event, app.max_age), **known)
+    assert skip_message(case) == reason
 
 
 @pytest.mark.parametrize(

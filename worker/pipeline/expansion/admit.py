@@ -25,6 +25,7 @@ from worker.core.edits import edit_as_message, edited
 from worker.core.entry import ms_of
 from worker.core.folding import folds_any
 from worker.core.model import AppSettings
+from worker.core.notification import expiration
 from worker.core.places import NOW
 from worker.core.position import position
 from worker.core.rules import MessageCase, skip_message
@@ -90,8 +91,9 @@ class Expanding(msgspec.Struct, frozen=True):
     app: AppSettings
     key: ChannelKey
     place: int
-    #: UNIX seconds at which it came.
+    #: UNIX seconds at which it came, and at which a push of it expires.
     came: int
+    expires_at: int
     cursor: Cursor
     #: As it was at the message's place; None: not known there.
     channel: ChannelRow | None
@@ -247,12 +249,14 @@ def admit(
         if channel is not None and channel.kind is not None and event.channel.kind is None:
             event = replace(event, channel=replace(event.channel, kind=channel.kind))
         is_known, push = channel is not None, channel is None or channel.push
-        reason = skip_message(MessageCase(event, app, is_known, push, now, one.deleted, one.known))
+        expires_at = expiration(event, app.max_age)
+        reason = skip_message(MessageCase(event, app, is_known, push, now, expires_at, one.deleted, one.known))
         # A producer's ids may be ahead of the clock.
         came = min(ms_of(opened.entry) // 1000, int(now))
         cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING
         message = Expanding(
-            *(opened, event, app, one.key, one.place, came, cursor, channel, look, one.named_later), used=one.used
+            *(opened, event, app, one.key, one.place, came, expires_at, cursor, channel, look, one.named_later),
+            used=one.used,
         )
         if reason is None:
             admitted.append(message)

@@ -170,7 +170,7 @@ class MessagePlan(Plan):
         """Returns how many they are."""
         message = decided.page.message
         app, small = message.event.app, not message.cursor.page and continuation.following == DONE
-        is_whole, said = small and message.begins, message.app.attention
+        is_whole = small and message.begins
         wanted = _by_variant(decided)
         jobs = sum(map(len, wanted.values()))
         lane: Lane = "urgent" if small and jobs <= URGENT_JOBS else "bulk"
@@ -181,16 +181,13 @@ class MessagePlan(Plan):
             message.opened.entry,
             message.event,
             message.channel,
-            message.app.max_age,
+            message.expires_at,
             message.place,
             message.came,
             is_whole and bool(decided.quieted) and _is_alone(decided, continuation),
             _members(decided.page) if is_whole else 0,
-            said.placeholder,
-            said.pad,
-            said.collapse == "channel",
             _reminds(decided.page) if message.reminds else 0,
-            said.remind_triggers,
+            message.app.attention,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:

@@ -62,6 +62,19 @@ class CandidatePage(msgspec.Struct, frozen=True):
         return found if triggers.everybody else [user for user in found if user in some]
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """What is read for a message."""
+
+    message: Expanding
+    #: Its page of members.
+    start: PageKey
+    #: The candidates where they are not the channel's members, page by page.
+    listed: Sequence[str] | None
+    thread: ThreadKey | None
+    #: Where users may have chosen that it is for them, or that they come first.
+    choices: Sequence[ChoiceKey]
+
+
 class _Read(msgspec.Struct, frozen=True):
     """A message with what was read of its channel and thread."""
 
@@ -114,47 +127,42 @@ def read_candidates(
 def _read(
     pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience, known: Mapping[PageKey, Page]
 ) -> tuple[list[_Read], Sequence[Expanding]]:
-    starts = [(*message.key, message.cursor.after) for message in messages]
+    asked = [_asked(message) for message in messages]
     places: dict[PageKey, int] = {}
-    for message, start in zip(messages, starts, strict=True):
-        if _listed(message) is None and start not in known:
-            places[start] = min(message.place, places.get(start, message.place))
+    for one in asked:
+        if one.listed is None and one.start not in known:
+            places[one.start] = min(one.message.place, places.get(one.start, one.message.place))
     small = _small_pages(pool, places, size)
     pages = {**known, **small}
     people: dict[ThreadKey, Thread] = {}
     read: list[_Read] = []
     considered = 0
     while len(read) < len(messages) and considered < MEMBERS and not (read and patience.over):
-        begin = len(read)
-        end = _end_of_reading(messages, starts, small, begin, size)
-        missing = {start: places[start] for start in starts[begin:end] if start in places and start not in pages}
+        together = asked[len(read) : _end_of_reading(asked, small, len(read), size)]
+        missing = {one.start: places[one.start] for one in together if one.listed is None and one.start not in pages}
         pages |= members.pages(pool, missing, size)
-        keys = [_thread_key(message) for message in messages[begin:end]]
-        people |= threads.read(pool, {key for key in keys if key is not None} - people.keys())
-        chosen = preferences.first(pool, {key for message in messages[begin:end] for key in _choices(message)})
-        for message, start, key in zip(messages[begin:end], starts[begin:end], keys, strict=True):
-            named = _listed(message)
-            page = pages[start] if named is None else Page(sorted(set(named)), False)
-            one = _put_together(message, page, None if key is None else people[key], chosen)
-            read.append(one)
-            considered += len(page.users) + len(one.first)
+        people |= threads.read(pool, {one.thread for one in together if one.thread is not None} - people.keys())
+        chosen = preferences.first(pool, {key for one in together for key in one.choices})
+        for one in together:
+            page = pages[one.start] if one.listed is None else Page(sorted(set(one.listed)), False)
+            found = _put_together(one, page, None if one.thread is None else people[one.thread], chosen)
+            read.append(found)
+            considered += len(page.users) + len(found.first)
         patience.alive()
     return read, messages[len(read) :]
 
 
-def _listed(message: Expanding) -> Sequence[str] | None:
-    """The candidates where they are not the channel's members, page by page."""
-    return message.event.recipients if message.look is None else message.look.users
+def _asked(message: Expanding) -> _Asked:
+    thread = _thread_key(message)
+    listed = message.event.recipients if message.look is None else message.look.users
+    return _Asked(message, (*message.key, message.cursor.after), listed, thread, _choices(message, thread))
 
 
-def _put_together(
-    message: Expanding, page: Page, thread: Thread | None, chosen: Mapping[ChoiceKey, Sequence[str]]
-) -> _Read:
+def _put_together(asked: _Asked, page: Page, thread: Thread | None, chosen: Mapping[ChoiceKey, Sequence[str]]) -> _Read:
+    message = asked.message
     people: AbstractSet[str] | None = None if thread is None else _taking_part(message, thread)
     first = (
-        message.cursor.first
-        if message.cursor.page
-        else [one for key in _choices(message) for one in chosen.get(key, ())]
+        message.cursor.first if message.cursor.page else [user for key in asked.choices for user in chosen.get(key, ())]
     )
     ahead = first_candidates(message.event, people, first)
     if people is not None and (followers := chosen.get((*message.key, message.event.message.parent_id or ""))):
@@ -168,12 +176,11 @@ def _put_together(
     return _Read(message, Page([], False), [], people, full, page.users)
 
 
-def _choices(message: Expanding) -> list[ChoiceKey]:
-    """Where users may have chosen that a message is for them, or that they come first."""
+def _choices(message: Expanding, thread: ThreadKey | None) -> Sequence[ChoiceKey]:
     if "preferences" not in message.used:
-        return []
+        return ()
     said = message.event.message
-    root, loud = _thread_key(message) is not None, in_channel(said) and message.cap is not None
+    root, loud = thread is not None, in_channel(said) and message.cap is not None
     return [*([(*message.key, said.parent_id or "")] if root else []), *([(*message.key, "")] if loud else [])]
 
 
@@ -197,20 +204,21 @@ def _small_pages(pool: Pool, places: Mapping[PageKey, int], size: int) -> dict[P
     return {start: page for start, page in members.pages(pool, looked, LOOK).items() if not page.more}
 
 
-def _end_of_reading(
-    messages: Sequence[Expanding], starts: Sequence[PageKey], small: Mapping[PageKey, Page], begin: int, size: int
-) -> int:
+def _end_of_reading(asked: Sequence[_Asked], small: Mapping[PageKey, Page], begin: int, size: int) -> int:
     """Up to where messages from `begin` on may be read together: at least one."""
-    end, room = begin, MEMBERS
-    while end < len(messages):
-        named = _listed(messages[end])
-        page = small.get(starts[end]) if named is None else Page([], False)
-        room -= size if page is None else len(page.users)
-        room -= callees(messages[end].event.message) + (0 if named is None else len(named))
+    room = MEMBERS
+    for end in range(begin, len(asked)):
+        one = asked[end]
+        if one.listed is not None:
+            room -= len(one.listed)
+        elif (page := small.get(one.start)) is not None:
+            room -= len(page.users)
+        else:
+            room -= size
+        room -= callees(one.message.event.message)
         if room < 0 and end > begin:
-            break
-        end += 1
-    return end
+            return end
+    return len(asked)
 
 
 def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]:
@@ -240,7 +248,7 @@ def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
     """Users considered ahead of a page that is not the whole channel may be members elsewhere in it, or none at all."""
     asked: dict[Ids, int] = {}
     for one in read:
-        if one.is_part and one.first:
+        if one.first and one.is_part:
             for user in set(one.first).difference(one.users):
                 key = (*one.message.key, user)
                 asked[key] = min(one.message.seen_from, asked.get(key, one.message.seen_from))
