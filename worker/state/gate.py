@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from typing import Final
 
 import redis
@@ -12,7 +14,7 @@ _PATIENCE: Final = 0.25
 
 
 class Gate:
-    """Lets few calls of a partition wait at once. Raises `redis.ConnectionError` where these get no answer soon.
+    """Lets few calls of a server wait at once. Raises `redis.ConnectionError` where these get no answer soon.
 
     While they get answers others wait for their turn, however many these are.
     """
@@ -36,3 +38,18 @@ class Gate:
             mine = threading.get_ident()
             self._waiting.remove(next(one for one in reversed(self._waiting) if one[0] == mine))
             self._changed.notify()
+
+
+class GateOfServer:
+    """The gate of whatever server has a partition at that moment: `server` names it. Partitions share `gates`, by server."""
+
+    def __init__(self, gates: defaultdict[Hashable, Gate], server: Callable[[], Hashable]) -> None:
+        self._gates, self._server, self._mine = gates, server, threading.local()
+
+    def __enter__(self) -> None:
+        gate = self._gates[self._server()]
+        gate.__enter__()
+        vars(self._mine).setdefault("entered", []).append(gate)
+
+    def __exit__(self, *_: object) -> None:
+        self._mine.entered.pop().__exit__()

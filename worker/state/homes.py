@@ -172,7 +172,7 @@ class Homes:
         if (home := self._homes.get(index)) is None:
             assert self._partitions is not None
             of = self._partitions()[index]
-            home = self._homes[index] = Home(of, self.here.index, apart=of.redis is not self.here.redis)
+            home = self._homes[index] = Home(of.brief, self.here.index, apart=of.redis is not self.here.redis)
         return home
 
     def is_at(self, home: int, app: str) -> bool:

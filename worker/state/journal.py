@@ -33,7 +33,7 @@ from worker.core.second_look import SecondLook
 from worker.core.tally import is_tally
 from worker.core.way import Way, way_in
 from worker.state.breaker import RECENT
-from worker.state.gate import Gate
+from worker.state.gate import Gate, GateOfServer
 from worker.state.partition import Partition
 
 log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class UnreadableError(WorkerError):
 class Journal:
     """Redis' side of the pipeline."""
 
-    def __init__(self, partition: Partition, *, lease: float, gate: Gate | None = None) -> None:
+    def __init__(self, partition: Partition, *, lease: float, gate: Gate | GateOfServer | None = None) -> None:
         """`gate`: what those go through who take work, and who ask for what is at the home of a spread app."""
         self._gate = contextlib.nullcontext() if gate is None else gate
         self._redis, self._keys, self._scripts = partition.redis, partition.keys, partition.scripts

@@ -3,6 +3,7 @@
 A store of one app's state takes its `Partition`. What all processes share is in the `Fleet`.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from copy import copy
 from functools import partial
@@ -12,7 +13,7 @@ from producers.partitions import UNTAGGED, Layout
 from worker.core.entry import Names, mark_of
 from worker.core.lazy import lazy
 from worker.state import layout, servers
-from worker.state.gate import Gate
+from worker.state.gate import Gate, GateOfServer
 from worker.state.keys import FLEET, PREFIX, Keys
 from worker.state.parts import Outcome, Parts
 from worker.state.redis import Error, Redis
@@ -28,7 +29,14 @@ class Partition:
     `redis` is a client of the server that has them. `any_slot` is one for single keys wherever they are, as those of producers.
     """
 
-    def __init__(self, index: int, of: Layout, redis: Redis, any_slot: Redis | None = None) -> None:
+    def __init__(
+        self,
+        index: int,
+        of: Layout,
+        redis: Redis,
+        any_slot: Redis | None = None,
+        gate: Gate | GateOfServer | None = None,
+    ) -> None:
         self.index, self.redis, self._layout = index, redis, of
         #: What its keys begin with.
         self.prefix = of.prefix(index)
@@ -38,7 +46,14 @@ class Partition:
         self.names = Names(self.keys.EVENTS(), mark)
         self.scripts = Scripts(redis, self.keys)
         #: What this process's threads go through that must not all wait for its server.
-        self.gate = Gate()
+        self.gate = Gate() if gate is None else gate
+
+    @lazy
+    def brief(self) -> "Partition":
+        """The same for what may as well be done later: nobody waits for long for its server, where there are several."""
+        if (client := servers.briefly(self.redis)) is self.redis:
+            return self
+        return Partition(self.index, self._layout, client, self.any_slot, self.gate)
 
     def owns(self, app: str) -> bool:
         """Whether events of the app may come here: it lives here, or its channels are spread over all partitions."""
@@ -81,8 +96,14 @@ class Keyspace:
 
     @lazy
     def partitions(self) -> Sequence[Partition]:
-        of = self.layout
-        return [Partition(n, of, self.client_of(of.prefix(n)), self.redis) for n in range(of.partitions)]
+        of, gates = self.layout, defaultdict[Hashable, Gate](Gate)
+
+        def partition(n: int) -> Partition:
+            client = self.client_of(of.prefix(n))
+            gate = GateOfServer(gates, partial(servers.server_of, client)) if servers.spread(client) else None
+            return Partition(n, of, client, self.redis, gate)
+
+        return [partition(n) for n in range(of.partitions)]
 
     def client_of(self, key: str) -> Redis:
         """A client of the server that has the key's slot."""

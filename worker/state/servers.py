@@ -5,6 +5,7 @@ asked tries again, and finds the right node then. So it is in the family that st
 """
 
 import re
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +13,9 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
 
 import redis
+from redis.backoff import ExponentialBackoff
 from redis.client import Pipeline
+from redis.retry import Retry
 
 from producers import link
 from producers.credentials import Credentials
@@ -21,6 +24,12 @@ from producers.urls import Address
 
 #: Connections that one process has at most, to all servers together. They are opened one by one, when they are needed.
 _MOST: Final = 1_000
+#: Options of connections on which nobody waits for long: a server that is silent is not asked again at once.
+_BRIEFLY: Final[dict[str, Any]] = {
+    "socket_timeout": 2.0,
+    "socket_connect_timeout": 2.0,
+    "retry": Retry(ExponentialBackoff(base=0.05, cap=0.5), 2, supported_errors=(redis.ConnectionError,)),
+}
 _MOVED: Final = "the slot is being moved to another node"
 _MOVING: Final = "the slot is being moved to another node key by key: its partition waits until that has ended"
 #: What a script ends with that finds a key of its slot on the other node. Each begins with a write to a key that is never there:
@@ -120,9 +129,11 @@ class _Tls(_Finding, redis.SSLConnection):
 class _Pool(redis.ConnectionPool):
     """The connections of a client, and of those beside it, lent for a slot."""
 
-    def __init__(self, servers: link.Servers, **options: Any) -> None:
-        self.finder = link.Finder(servers)
-        self.spread = self.finder.topology.spread
+    def __init__(self, servers: link.Servers, finder: link.Finder, **options: Any) -> None:
+        self._servers, self._options, self._making = servers, options, threading.Lock()
+        self._brief: _Pool | None = None
+        self.finder = finder
+        self.spread = finder.topology.spread
         base, arguments = servers.of(Address("localhost", 1))
         given = {name: value for name, value in arguments.items() if name not in ("host", "port")}
         super().__init__(
@@ -131,6 +142,14 @@ class _Pool(redis.ConnectionPool):
             finder=self.finder,
             **given | options,
         )
+
+    @property
+    def brief(self) -> "_Pool":
+        """Connections to the same servers on which nobody waits for long. They are closed with these."""
+        with self._making:
+            if self._brief is None:
+                self._brief = _Pool(self._servers, self.finder, **self._options | _BRIEFLY)
+            return self._brief
 
     def lend(self, slot: int) -> Any:
         """A connection to the server that has this slot's keys. Give it back with `release`."""
@@ -180,6 +199,8 @@ class _Pool(redis.ConnectionPool):
 
     def close(self) -> None:
         super().close()
+        if self._brief is not None:
+            redis.ConnectionPool.close(self._brief)
         self.finder.close()
 
 
@@ -201,7 +222,8 @@ def connect(
     url: str, slot_key: str | None, credentials: Credentials | None, options: Mapping[str, Any], *, retries: int
 ) -> redis.Redis:
     """A client for Sentinels or a cluster. `slot_key`: its commands are all about this key's slot; None: each about its own."""
-    pool = _Pool(link.Servers(url, credentials), **options)
+    servers = link.Servers(url, credentials)
+    pool = _Pool(servers, link.Finder(servers), **options)
     if slot_key is None and pool.spread:
         return _closing(_AnySlot(pool, retries))
     return _closing(_bound(pool, slot_key or ""))
@@ -211,6 +233,17 @@ def beside(client: redis.Redis, slot_key: str) -> redis.Redis:
     """A client for this key's slot, by the connections of another one, which closes them; that one, if there is one server."""
     lent = cast("Any", client.connection_pool)
     return _bound(lent.pool, slot_key) if isinstance(lent, _Lent) and lent.pool.spread else client
+
+
+def briefly(client: redis.Redis) -> redis.Redis:
+    """The same client, but an answer that takes longer than two seconds is not awaited; that one, if there is one server.
+
+    A connection that breaks is made again, as by the client: what ends so may have been done.
+    """
+    lent = cast("Any", client.connection_pool)
+    if not (isinstance(lent, _Lent) and lent.pool.spread):
+        return client
+    return redis.Redis(connection_pool=cast("Any", _Lent(lent.pool.brief, lent.slot)))
 
 
 def server_of(client: redis.Redis) -> object:

@@ -20,7 +20,7 @@ from worker.providers.apns.settings import ApnsSettings, Key
 from worker.state import redis
 from worker.state.gate import Gate
 from worker.state.homes import HomeAwayError
-from worker.state.partition import Keyspace
+from worker.state.partition import Keyspace, Partition
 from worker.state.redis import Redis, connect
 
 LAYOUT = Layout(2, tags(2), spread=frozenset({"demo"}))
@@ -109,6 +109,12 @@ def add_members(spread: Spread, channel: str) -> None:
     spread.run()
 
 
+def waiting_for(partition: Partition) -> int:
+    """Threads that wait for its server."""
+    assert isinstance(partition.gate, Gate)
+    return len(partition.gate._waiting)
+
+
 def of_user(sent: Sequence[Notification], user: str) -> list[Notification]:
     return [one for one in list(sent) if one.token == token(user)]
 
@@ -128,7 +134,7 @@ def test_others_are_served_meanwhile_and_the_app_once_it_answers(spread: Spread,
     spread.take()
     with working(part, threads=4):
         with frozen(valkey):
-            wait_until(lambda: len(spread.home.partition.gate._waiting) == 2 and part.homes.waiting())
+            wait_until(lambda: waiting_for(spread.home.partition) == 2 and part.homes.waiting())
             part.publish(of(OTHER, message("general", id="other")))
             part.take()
             wait_until(lambda: of_user(sent, "luke"))
@@ -151,7 +157,7 @@ def test_nobody_waits_for_a_home_that_does_not_answer(spread: Spread, valkey: Va
         part.homes.carry_soon()
         with pytest.raises(HomeAwayError):
             home.renew([("b1", [7])], 60)
-        assert len(home.partition.gate._waiting) == 2
+        assert waiting_for(home.partition) == 2
         with pytest.raises(HomeAwayError):
             home.release("b1")
         with pytest.raises(HomeAwayError):

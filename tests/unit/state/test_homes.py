@@ -18,7 +18,9 @@ from worker.state.redis import Error, Unavailable
 def partition(index: int, server: object, **scripts: Any) -> Partition:
     keys = SimpleNamespace(HOMEWARD=lambda: "homeward", NUMBERED=lambda id: f"numbered:{id}")
     scripted = SimpleNamespace(**scripts)
-    return cast("Partition", SimpleNamespace(index=index, redis=server, keys=keys, scripts=scripted, gate=Gate()))
+    found = SimpleNamespace(index=index, redis=server, keys=keys, scripts=scripted, gate=Gate())
+    found.brief = found
+    return cast("Partition", found)
 
 
 class Silent:

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 import redis
 
-from producers.partitions import tags
+from producers.partitions import Layout, tags
 from producers.topology import SLOTS, slot_of
 from producers.urls import Address
 from worker.state import servers
+from worker.state.partition import Keyspace
 from worker.state.redis import connect
 
 
@@ -93,3 +94,44 @@ def test_a_server_with_several_partitions_is_one() -> None:
         assert servers.server_of(third) == servers.server_of(fourth) != servers.server_of(first)
     with connect("redis://127.0.0.1:1") as one, connect("redis://127.0.0.1:1") as other:
         assert servers.server_of(servers.beside(one, "{a}")) == servers.server_of(one) != servers.server_of(other)
+
+
+def test_who_goes_on_without_an_answer_waits_two_seconds_for_it() -> None:
+    with connect("redis+cluster://127.0.0.1:1") as client:
+        pool: Any = client.connection_pool.pool
+        brief: Any = servers.briefly(servers.beside(client, "{a}")).connection_pool
+        assert brief.slot == slot_of(b"{a}")
+        assert brief.pool is pool.brief is not pool
+        assert brief.pool.finder is pool.finder
+        connection = brief.pool.make_connection()
+        assert (connection.socket_timeout, connection.socket_connect_timeout) == (2.0, 2.0)
+        asked: list[int] = []
+
+        def silent() -> None:
+            asked.append(1)
+            raise redis.TimeoutError
+
+        with pytest.raises(redis.TimeoutError):
+            connection.retry.call_with_retry(silent, lambda _: None)
+        assert asked == [1]
+    with connect("redis://127.0.0.1:1") as client:
+        assert servers.briefly(client) is client
+
+
+def test_few_threads_wait_for_a_server_whatever_partitions_it_has() -> None:
+    with connect("redis+cluster://127.0.0.1:1") as client:
+        pool: Any = client.connection_pool.pool
+        pool.finder.address = lambda slot: Address("127.0.0.1", 1 if slot < SLOTS // 2 else 2)
+        first, second, third, _ = Keyspace(client, lambda _: Layout(2, tags(4))).partitions
+        with first.gate, second.brief.gate:
+            with pytest.raises(redis.ConnectionError), first.gate:
+                pass
+            with third.gate:
+                pass
+            # Another server is the primary now.
+            pool.finder.address = lambda _slot: Address("127.0.0.1", 3)
+            with first.gate, second.gate:
+                pass
+        pool.finder.address = lambda slot: Address("127.0.0.1", 1 if slot < SLOTS // 2 else 2)
+        with first.gate, second.gate:
+            pass
