@@ -108,10 +108,10 @@ async def carillon(target: Target) -> Result:
 
 
 def notifications(target: Target) -> list[Any]:
-    from worker.core.model import Notification  # noqa: PLC0415
+    from worker.core.model import Heading, Notification  # noqa: PLC0415
 
-    body = payload()
-    return [Notification(token, id, body, TOPIC) for token, id in tokens(target.warm_up + target.count)]
+    body, heading = payload(), Heading(TOPIC)
+    return [Notification(token, id, body, heading) for token, id in tokens(target.warm_up + target.count)]
 
 
 def carillon_sender(target: Target) -> Result:
@@ -223,12 +223,13 @@ async def aioapns(target: Target) -> Result:
 
 async def carillon_waiting(target: Target) -> Result:
     """Everything in one call, which is more than one connection takes at once: the peak while most of it waits."""
-    from worker.core.model import Notification  # noqa: PLC0415
+    from worker.core.model import Heading, Notification  # noqa: PLC0415
 
     baseline = resident_mb()
     pool = pool_of(target, 1)
     # A payload of its own for each, as a badge makes it.
-    batch = [Notification(token, id, payload() + b" ", TOPIC) for token, id in tokens(target.count)]
+    heading = Heading(TOPIC)
+    batch = [Notification(token, id, payload() + b" ", heading) for token, id in tokens(target.count)]
     answers = await pool.send(batch, authorization=target.authorization, deadline=60)
     peak = peak_mb()
     await pool.close()

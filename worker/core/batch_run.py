@@ -145,9 +145,12 @@ class BatchRun:
             return range(len(self.outcomes))
         return [index for index, outcome in enumerate(self.outcomes) if isinstance(outcome, Delivered)]
 
-    def pending(self) -> list[int]:
+    def pending(self) -> Sequence[int]:
         """Jobs without an outcome."""
-        return [index for index, outcome in enumerate(self.outcomes) if outcome is None]
+        outcomes = self.outcomes
+        if outcomes and outcomes[0] is None and outcomes.count(None) == len(outcomes):  # as mostly, until they are sent
+            return range(len(outcomes))
+        return [index for index, outcome in enumerate(outcomes) if outcome is None]
 
     def drops_any(self) -> bool:
         """Whether a job is dropped: in most batches none is."""
@@ -159,9 +162,10 @@ class BatchRun:
 
     def renderable(self, indexes: Sequence[int]) -> tuple[Sequence[Sending], list[Job]]:
         """What a kind renders these jobs from. A sealed one has a sending of its own."""
-        jobs = [self.jobs[index] for index in indexes]
+        jobs = self.jobs if len(indexes) == len(self.jobs) else [self.jobs[index] for index in indexes]
         if not self.sealed:
             return self.batch.sendings, jobs
+        jobs = list(jobs)
         sendings = list(self.batch.sendings)
         for place, index in enumerate(indexes):
             if index in self.sealed:
@@ -271,6 +275,8 @@ class BatchRun:
 
 def numbered(batch: Batch, badges: Sequence[int]) -> list[Job]:
     """The batch's jobs, with every badge in place."""
+    if len(badges) == len(batch.jobs):
+        return [*map(_numbered, batch.jobs, badges)]
     numbers = iter(badges)
     without = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
     counted = [job.sending not in without for job in batch.jobs]

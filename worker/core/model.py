@@ -170,17 +170,24 @@ def traits_of(accepts: Sequence[str], privacy: str | None, key: str | None) -> d
     return {name: value for name, value in said.items() if value} or None
 
 
-class Notification(NamedTuple):
-    """One request to APNs. `token` is lower-case hex, `id` a canonical lower-case UUID, `expiration` UNIX seconds."""
+class Heading(NamedTuple):
+    """What the notifications of one message have in common beside their payload. `expiration` in UNIX seconds."""
 
-    token: str
-    id: str
-    payload: bytes
     topic: str
     push_type: PushType = "alert"
     priority: int = 10
     expiration: int | None = None
     collapse_id: str | None = None
+
+
+class Notification(NamedTuple):
+    """One request to APNs. `token` is lower-case hex, `id` a canonical lower-case UUID."""
+
+    token: str
+    id: str
+    payload: bytes
+    #: One object for all notifications of a message: who writes them prepares it once.
+    heading: Heading
 
 
 class Answer(NamedTuple):

@@ -79,20 +79,20 @@ def topic_of(push_type: PushType, bundle_id: str) -> str:
 
 def check(notification: Notification) -> None:
     """Raises `NotificationError` for what APNs is certain to refuse, so that a bug of ours is found before it costs a request."""
-    rule = _rule(notification.push_type)
+    topic, push_type, priority, expiration, collapse_id = notification.heading
+    rule = _rule(push_type)
     if not _TOKEN.fullmatch(notification.token):
         raise NotificationError("token: has to be lower-case hex of whole bytes")
     if not _UUID.fullmatch(notification.id):
         raise NotificationError("id: has to be a canonical lower-case UUID")
-    headers_for(notification.push_type, notification.topic, priority=notification.priority)
-    if not notification.topic.endswith(rule.suffix or ""):
-        raise NotificationError(f"topic: {notification.push_type} goes to a topic that ends in {rule.suffix}")
+    headers_for(push_type, topic, priority=priority)
+    if not topic.endswith(rule.suffix or ""):
+        raise NotificationError(f"topic: {push_type} goes to a topic that ends in {rule.suffix}")
     if not 0 < len(notification.payload) <= rule.limit:
         size = len(notification.payload)
-        raise NotificationError(f"payload: {size} bytes, {notification.push_type} takes 1 to {rule.limit}")
-    if notification.expiration is not None and notification.expiration < 0:
+        raise NotificationError(f"payload: {size} bytes, {push_type} takes 1 to {rule.limit}")
+    if expiration is not None and expiration < 0:
         raise NotificationError("expiration: has to be UNIX seconds, or 0 for one try")
-    collapse_id = notification.collapse_id
     if collapse_id is not None and not (_HEADER_VALUE.fullmatch(collapse_id) and len(collapse_id) <= COLLAPSE_ID_LIMIT):
         raise NotificationError(f"collapse_id: has to be 1 to {COLLAPSE_ID_LIMIT} visible ASCII characters")
 

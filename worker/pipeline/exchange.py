@@ -116,15 +116,17 @@ class Exchange:
     ) -> None:
         """Counts how long answers took, and acceptances since the publishing. A time that is not known is that of all."""
         ended, now = time.monotonic(), self._now()
-        # Requests that were written together mostly have their answers together: few times are different.
-        of_sending = [run.jobs[index].sending for index in indexes]
-        found = Counter(zip(responses, of_sending, seen.written, seen.answered, strict=True))
-        for (response, sending, written, answered), n in found.items():
-            if not isinstance(response, Answer):
+        came = [ms_of(sending.entry) if sending.entry else 0 for sending in run.batch.sendings]
+        of_jobs = [came[run.jobs[index].sending] for index in indexes]
+        accepted = [response is ACCEPTED if isinstance(response, Answer) else None for response in responses]
+        # Requests that were written together mostly have their answers together, and messages come together: few times differ.
+        found = Counter(zip(accepted, of_jobs, seen.written, seen.answered, strict=True))
+        for (is_accepted, at, written, answered), n in found.items():
+            if is_accepted is None:
                 continue
             run.answer_times.add(ANSWER_BOUNDS, (answered or ended) - (written or began), n)
-            if response is ACCEPTED and (entry := run.batch.sendings[sending].entry):
-                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - (answered or ended)) - ms_of(entry) / 1000, n)
+            if is_accepted and at:
+                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - (answered or ended)) - at / 1000, n)
 
     def _end_rows(self, run: BatchRun, indexes: Sequence[int]) -> None:
         accepted = {run.jobs[index].device for index in indexes if run.outcomes[index] is DELIVERED}

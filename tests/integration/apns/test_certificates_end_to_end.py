@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
+from worker.core.model import ACCEPTED, Answer, Heading, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError
 from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import P12, ApnsSettings
@@ -77,10 +77,11 @@ def sender(request: pytest.FixtureRequest) -> Iterator[ApnsSender]:
 
 
 def batch(size: int, **changes: Any) -> list[Notification]:
-    plain = [
-        Notification(f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b'{"aps":{}}', TOPIC) for n in range(1, size + 1)
+    heading = Heading(**{"topic": TOPIC} | changes)
+    return [
+        Notification(f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b'{"aps":{}}', heading)
+        for n in range(1, size + 1)
     ]
-    return [each._replace(**changes) for each in plain]
 
 
 def changed(provider: Provider, **settings: Any) -> Provider:

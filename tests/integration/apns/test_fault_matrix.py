@@ -13,7 +13,7 @@ import pytest
 from tests.integration.apns.matrix import BATCH, ROWS, Row
 from tests.integration.apns.pools import apns_pool
 from tests.unit.simulator.credentials import provider_token
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
+from worker.core.model import ACCEPTED, Answer, Heading, NoAnswer, Notification, Response
 from worker.providers.apns.certificate import tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
 from worker.sender.route import Endpoint
@@ -48,7 +48,9 @@ MAKERS = {"http2": pool, "httpx": httpx_transport}
 
 def batch(first: int, size: int, padding: int) -> list[Notification]:
     return [
-        Notification(f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b'{"aps":{}}' + b" " * padding, "io.team.App")
+        Notification(
+            f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b'{"aps":{}}' + b" " * padding, Heading("io.team.App")
+        )
         for n in range(first, first + size)
     ]
 

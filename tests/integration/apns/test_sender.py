@@ -16,7 +16,7 @@ import pytest
 
 from tests.integration.apns.h2_server import H2Server, Request, server_context
 from tests.unit.apns.push_certificates import p12, push_certificate, topic_list
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Provider, Response
+from worker.core.model import ACCEPTED, Answer, Heading, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.certificate import CertificateError, CertificateExpired
 from worker.providers.apns.sender import ApnsSender
 from worker.providers.apns.settings import HOSTS, P12, ApnsSettings, Key, host_for
@@ -36,7 +36,7 @@ def changed(provider: Provider = PROVIDER, **settings: Any) -> Provider:
 
 def batch(size: int, start: int = 0) -> list[Notification]:
     return [
-        Notification(f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b"{}", "io.team.App")
+        Notification(f"{n:064x}", f"6ba7b810-9dad-51d1-80b4-{n:012x}", b"{}", Heading("io.team.App"))
         for n in range(start, start + size)
     ]
 
@@ -225,7 +225,7 @@ def test_a_topic_that_the_certificate_is_not_for_never_reaches_apns(sender: Apns
     document = p12(push_certificate(topics=topic_list({"io.team.App": "app"}), days=36_500))
     provider = changed(credential=P12(document))
     assert sender.send(provider, batch(1), authorization=None, deadline=5) == [Answer(400, "R")]
-    elsewhere = [one._replace(topic="io.other") for one in batch(1)]
+    elsewhere = [one._replace(heading=Heading("io.other")) for one in batch(1)]
     with pytest.raises(CertificateError, match=r"not for io\.other"):
         sender.send(changed(provider, topic="io.other"), elsewhere, authorization=None, deadline=5)
     assert [transport.batches for transport in factory.made] == [1]

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from tests.integration.apns.h2_server import H2Server, Request
 from tests.integration.apns.pools import apns_pool
 from tests.unit.apns.push_certificates import NOW, p12, push_certificate
-from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Notification, Response
+from worker.core.model import ACCEPTED, HELD_UP, Answer, Heading, NoAnswer, Notification, Response
 from worker.providers.apns.certificate import Certificate, load, tls_context
 from worker.providers.apns.httpx_transport import HttpxTransport
 from worker.sender.route import Endpoint
@@ -37,13 +37,13 @@ def make(request: pytest.FixtureRequest) -> Make:
     return made
 
 
-def notification(number: int, **fields: Any) -> Notification:
+def notification(number: int, payload: bytes = b"", **fields: Any) -> Notification:
     return Notification(
         token=f"{number:064x}",
         id=f"6ba7b810-9dad-51d1-80b4-{number:012x}",
-        payload=b'{"aps":{"alert":"%d"}}' % number,
-        topic="io.team.App",
-    )._replace(**fields)
+        payload=payload or b'{"aps":{"alert":"%d"}}' % number,
+        heading=Heading("io.team.App", **fields),
+    )
 
 
 def batch(size: int) -> list[Notification]:

@@ -49,8 +49,12 @@ def test_an_update_goes_to_the_tokens_of_its_activity(pipeline: Pipeline) -> Non
     register(pipeline, n=2, start=True)
     pipeline.publish(update(stale_at=START + timedelta(minutes=5)))
     [sent] = pipeline.run()
-    assert (sent.token, sent.push_type, sent.topic) == (mine, "liveactivity", "io.carillon.demo.push-type.liveactivity")
-    assert (sent.priority, sent.collapse_id) == (5, None)
+    assert (sent.token, sent.heading.push_type, sent.heading.topic) == (
+        mine,
+        "liveactivity",
+        "io.carillon.demo.push-type.liveactivity",
+    )
+    assert (sent.heading.priority, sent.heading.collapse_id) == (5, None)
     at = int(START.timestamp())
     assert aps(sent) == {
         "timestamp": at,
@@ -65,7 +69,7 @@ def test_a_start_goes_to_the_tokens_that_start_one_and_asks_for_the_activitys_ow
     mine = register(pipeline, n=1, start=True)
     pipeline.publish(start())
     [sent] = pipeline.run()
-    assert (sent.token, sent.priority) == (mine, 10)
+    assert (sent.token, sent.heading.priority) == (mine, 10)
     assert (aps(sent)["attributes-type"], aps(sent)["input-push-token"]) == ("CallAttributes", 1)
     assert aps(sent)["alert"] == {"title": "Call", "body": "Begun"}
 
@@ -143,7 +147,7 @@ def test_l07_an_end_may_go_away_at_once(pipeline: Pipeline) -> None:
     register(pipeline)
     pipeline.publish(update(event="end", dismiss_at=START - timedelta(seconds=1)))
     [sent] = pipeline.run()
-    assert (sent.priority, aps(sent)["dismissal-date"]) == (10, int(START.timestamp()) - 1)
+    assert (sent.heading.priority, aps(sent)["dismissal-date"]) == (10, int(START.timestamp()) - 1)
 
 
 def test_only_one_update_in_some_seconds_is_urgent(pipeline: Pipeline) -> None:
@@ -151,7 +155,7 @@ def test_only_one_update_in_some_seconds_is_urgent(pipeline: Pipeline) -> None:
     for user in users:
         register(pipeline, user)
     pipeline.publish(*(update(f"e{n}", at=n, user=user, urgent=True) for n, user in enumerate(users)))
-    assert sorted(one.priority for one in pipeline.run()) == [5, 5, 10]
+    assert sorted(one.heading.priority for one in pipeline.run()) == [5, 5, 10]
 
 
 def test_a_token_that_is_gone_goes_alone(pipeline: Pipeline) -> None:

@@ -92,7 +92,7 @@ def test_a_burst_is_folded_in_the_words_of_the_template(channel):
     channel.publish(*(message(id=f"e{n}") for n in range(4)))
     sent = [n for n in channel.run() if user_of(n) == "han"]
     assert [alert(n) for n in sent] == ["hello (1)"] * 2 + ["General: 3 new messages", "General: 4 new messages"]
-    assert len({n.collapse_id for n in sent}) == 3, "the last two replace each other"
+    assert len({n.heading.collapse_id for n in sent}) == 3, "the last two replace each other"
 
 
 def test_a_template_that_names_the_recipient_is_rendered_for_each(channel):
@@ -139,7 +139,7 @@ def test_devices_of_a_removed_provider_are_skipped_until_it_is_back(channel):
     channel.take()
     assert channel.registry.remove_provider("demo", "apns")
     channel.publish(message(id="e1"))
-    assert [n.topic for n in channel.run()] == ["io.second"]
+    assert [n.heading.topic for n in channel.run()] == ["io.second"]
     page = channel.account("e1")["page:0"]
     assert (page["pushed"], sorted(page["skipped"]["no_provider"])) == (["han"], ["luke", "rey"])
     channel.add_provider("apns")

@@ -97,7 +97,7 @@ def test_P5_seen_on_one_device_the_others_get_a_push_and_all_counts_start_at_0(t
     two.publish(cleared(device=token("han", 0)))
     [push] = two.run()
     assert (push.token, push.payload) == (token("han", 1), b'{"aps":{"badge":0}}')
-    assert (push.push_type, push.priority) == ("alert", 5)
+    assert (push.heading.push_type, push.heading.priority) == ("alert", 5)
     assert counters(two) == {}
     assert two.journal.backlog() == (0, 0)
 

@@ -60,12 +60,12 @@ def test_c01_a_phone_with_a_voip_token_gets_the_call_there_and_any_other_a_loud_
     phone(pipeline, "han", voip=True)
     phone(pipeline, "luke")
     pipeline.publish(started("han", "luke", "leia"))
-    sent = {one.push_type: one for one in pipeline.run()}
+    sent = {one.heading.push_type: one for one in pipeline.run()}
     expires = int(START.timestamp()) + 30
     voip, alert = sent.pop("voip"), sent.pop("alert")
     assert not sent
-    assert (voip.token, voip.topic) == (token("han", 100), "io.carillon.demo.voip")
-    assert (voip.priority, voip.expiration, voip.collapse_id) == (10, expires, CALL)
+    assert (voip.token, voip.heading.topic) == (token("han", 100), "io.carillon.demo.voip")
+    assert (voip.heading.priority, voip.heading.expiration, voip.heading.collapse_id) == (10, expires, CALL)
     about = {
         "id": CALL,
         "video": True,
@@ -74,8 +74,8 @@ def test_c01_a_phone_with_a_voip_token_gets_the_call_there_and_any_other_a_loud_
         "expires_at": expires * 1000,
     }
     assert content(voip) == {"aps": {}, "carillon": {"call": about}}
-    assert (alert.token, alert.topic) == (token("luke"), "io.carillon.demo")
-    assert (alert.priority, alert.expiration, alert.collapse_id) == (10, expires, CALL)
+    assert (alert.token, alert.heading.topic) == (token("luke"), "io.carillon.demo")
+    assert (alert.heading.priority, alert.heading.expiration, alert.heading.collapse_id) == (10, expires, CALL)
     aps, ours = content(alert)["aps"], content(alert)["carillon"]
     assert aps["alert"] == {"title": "Leia Organa", "subtitle": "General", "body": "Incoming video call"}
     assert (aps["sound"], aps["category"], aps["interruption-level"]) == ("call", "CALL", "time-sensitive")
@@ -129,7 +129,7 @@ def test_c04_who_answered_on_one_device_sees_it_on_the_others_that_showed_the_ca
     after(pipeline, 9)
     pipeline.publish(ended("answered_elsewhere", user="han", device=ev.DeviceToken(token=token("han", 102))))
     [sent] = pipeline.run()
-    assert (sent.token, sent.collapse_id, sent.push_type) == (token("han", 0), CALL, "alert")
+    assert (sent.token, sent.heading.collapse_id, sent.heading.push_type) == (token("han", 0), CALL, "alert")
     assert content(sent)["aps"]["alert"]["body"] == "Answered on another device"
     assert content(sent)["aps"]["interruption-level"] == "passive"
     assert "sound" not in content(sent)["aps"]
@@ -143,7 +143,7 @@ def test_c04_a_call_that_still_waits_is_dropped_and_its_end_shows_nothing(pipeli
     pipeline.expand()
     pipeline.publish(ended("answered_elsewhere", user="han"))
     sent = pipeline.run()
-    assert [one.push_type for one in sent] == ["voip"]
+    assert [one.heading.push_type for one in sent] == ["voip"]
     account = pipeline.account("e1")
     assert [entry["dropped.call_ended"] for entry in account.values() if "dropped.call_ended" in entry]
 
@@ -156,7 +156,7 @@ def test_c05_a_cancelled_call_is_a_missed_one_where_it_was_shown(pipeline: Pipel
     after(pipeline, 9)
     pipeline.publish(ended("cancelled"))
     [sent] = pipeline.run()
-    assert (sent.token, sent.collapse_id) == (token("han"), CALL)
+    assert (sent.token, sent.heading.collapse_id) == (token("han"), CALL)
     aps = content(sent)["aps"]
     assert (aps["alert"]["title"], aps["alert"]["body"], aps["sound"]) == ("Leia Organa", "Missed call", "default")
     assert aps["badge"] == 1
@@ -245,7 +245,9 @@ def test_c11_a_voip_token_that_is_gone_retires_alone_and_the_call_goes_to_the_sa
     pipeline.apns.answers[token("han", 100)] = [Answer(410, "Unregistered", int(START.timestamp() * 1000))]
     pipeline.publish(started("han"))
     sent = pipeline.run()
-    assert [(one.token, one.push_type) for one in sent if one.push_type == "alert"] == [(token("han", 0), "alert")]
+    assert [(one.token, one.heading.push_type) for one in sent if one.heading.push_type == "alert"] == [
+        (token("han", 0), "alert")
+    ]
     assert {one.token for one in pipeline.devices.of_user("demo", "han")} == {
         *(token("han", n) for n in (0, 1, 101)),
     }
@@ -283,14 +285,14 @@ def test_c13_all_phones_of_a_user_are_called(pipeline: Pipeline) -> None:
     for n in range(3):
         phone(pipeline, "han", n, voip=n < 2)
     pipeline.publish(started("han"))
-    assert sorted(one.push_type for one in pipeline.run()) == ["alert", "voip", "voip"]
+    assert sorted(one.heading.push_type for one in pipeline.run()) == ["alert", "voip", "voip"]
 
 
 def test_c14_a_call_that_only_notifies_is_a_message(pipeline: Pipeline) -> None:
     phone(pipeline, "han", voip=True)
     pipeline.publish(started("han", mode="notify"))
     [sent] = pipeline.run()
-    assert (sent.token, sent.push_type) == (token("han"), "alert")
+    assert (sent.token, sent.heading.push_type) == (token("han"), "alert")
     assert content(sent)["carillon"]["kind"] == "call"
     assert content(sent)["aps"]["sound"] == "default"
 
@@ -300,7 +302,7 @@ def test_c15_a_call_that_is_sent_in_its_last_moment_keeps_its_end(pipeline: Pipe
     pipeline.publish(started("han"))
     after(pipeline, 29.9)
     [sent] = pipeline.run()
-    assert sent.expiration == int(START.timestamp()) + 30
+    assert sent.heading.expiration == int(START.timestamp()) + 30
 
 
 def test_a_call_asks_no_presence_and_no_cap_but_who_muted_the_caller_is_not_called(pipeline: Pipeline) -> None:
@@ -340,14 +342,14 @@ def test_a_voip_end_is_only_sent_where_the_app_takes_one(pipeline: Pipeline) -> 
     pipeline.run()
     pipeline.publish(ended("cancelled"))
     [sent] = pipeline.run()
-    assert (sent.push_type, content(sent)["carillon"]["call"]["ended"]) == ("voip", "cancelled")
+    assert (sent.heading.push_type, content(sent)["carillon"]["call"]["ended"]) == ("voip", "cancelled")
 
 
 def test_a_call_lasts_as_long_as_it_says_and_is_in_the_language_of_the_phone(pipeline: Pipeline) -> None:
     phone(pipeline, "han", locale="de-AT")
     pipeline.publish(started("han", expires_at=START + timedelta(seconds=60)))
     [sent] = pipeline.run()
-    assert sent.expiration == int(START.timestamp()) + 60
+    assert sent.heading.expiration == int(START.timestamp()) + 60
     assert content(sent)["aps"]["alert"]["body"] == "Eingehender Videoanruf"
     with pytest.raises(Exception, match="at most 60 seconds after at"):
         ev.encode(started("han", expires_at=START + timedelta(seconds=61)))
@@ -391,7 +393,7 @@ def test_a_push_service_reads_no_more_of_a_call_than_the_app_allows(
     phone(pipeline, "han", voip=True)
     phone(pipeline, "luke")
     pipeline.publish(started("han", "luke"))
-    sent = {one.push_type: one for one in pipeline.run()}
+    sent = {one.heading.push_type: one for one in pipeline.run()}
     assert content(sent["voip"])["carillon"]["call"].get("caller") == voip
     assert content(sent["alert"])["aps"]["alert"]["title"] == title
     assert content(sent["alert"])["carillon"]["call"].get("caller") == voip
@@ -403,7 +405,7 @@ def test_a_sealed_call_goes_to_the_extension_and_not_to_the_voip_token(pipeline:
     phone(pipeline, "han", voip=True)
     pipeline.publish(started("han"))
     [sent] = pipeline.run()
-    assert (sent.push_type, sent.token) == ("alert", token("han"))
+    assert (sent.heading.push_type, sent.token) == ("alert", token("han"))
     assert b"Leia" not in sent.payload
     assert content(sent)["aps"]["sound"] == "call"
 

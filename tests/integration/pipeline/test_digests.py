@@ -399,7 +399,11 @@ def test_a_repeat_after_a_crash_has_the_same_ids(pipeline: Pipeline) -> None:
     pipeline.later()
     pipeline.deliver()
     first, second = pipeline.apns.sent
-    assert (first.id, first.collapse_id, first.payload) == (second.id, second.collapse_id, second.payload)
+    assert (first.id, first.heading.collapse_id, first.payload) == (
+        second.id,
+        second.heading.collapse_id,
+        second.payload,
+    )
 
 
 def test_a_message_that_comes_while_it_is_sent_is_lost_in_none(pipeline: Pipeline, monkeypatch: Any) -> None:
@@ -440,7 +444,7 @@ def test_the_number_may_be_shown_at_once_without_a_sound(pipeline: Pipeline) -> 
     assert pipeline.tell() == []
     at(pipeline, 60)
     [sent] = pipeline.tell()
-    assert (payload(sent), sent.priority) == ({"aps": {"badge": 3}}, 5)
+    assert (payload(sent), sent.heading.priority) == ({"aps": {"badge": 3}}, 5)
     at(pipeline, BY_THEN)
     [digest] = pipeline.tell()
     assert payload(digest)["aps"]["badge"] == 3

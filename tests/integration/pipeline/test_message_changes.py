@@ -126,7 +126,7 @@ def test_E02_edited_while_it_is_queued(chat):
     queued(chat, message())
     chat.publish(edit())
     assert sorted(goes_on(chat)) == [("han", "hello, all", "message"), ("luke", "hello, all", "message")]
-    assert len({n.collapse_id for n in chat.apns.sent}) == 1
+    assert len({n.heading.collapse_id for n in chat.apns.sent}) == 1
     account = chat.account("e1")
     assert set(outcomes(chat, "e1")) >= {"dropped.edited", "accepted"}
     assert sum(part.get("considered", 0) for part in account.values()) == 3
@@ -260,7 +260,7 @@ def test_D04_a_deleted_message_goes_from_the_devices_that_take_it(chat):
     goes_on(chat)
     assert taken_back(chat, deletion()) == [("han", {"aps": {"content-available": 1}, "carillon": RETRACT})]
     sent = chat.apns.sent[-1]
-    assert (sent.push_type, sent.priority, sent.expiration) == ("background", 5, 0)
+    assert (sent.heading.push_type, sent.heading.priority, sent.heading.expiration) == ("background", 5, 0)
 
 
 def test_D05_or_is_replaced_where_they_take_nothing(chat):
@@ -268,13 +268,13 @@ def test_D05_or_is_replaced_where_they_take_nothing(chat):
     accepts(chat, "han", "clear")
     chat.now = time.time()
     chat.publish(message(seconds=chat.now - START.timestamp()))
-    first = {user_of(n): n.collapse_id for n in chat.run()}
+    first = {user_of(n): n.heading.collapse_id for n in chat.run()}
     event = deletion(seconds=chat.now - START.timestamp())
     (han, _), (luke, payload) = sorted(taken_back(chat, event), key=lambda one: one[0])
     assert (han, luke) == ("han", "luke")
     aps = {"alert": {"body": "This message was deleted"}, "interruption-level": "passive", "thread-id": "general"}
     assert payload == {"aps": aps, "carillon": RETRACT}
-    assert first["luke"] in {n.collapse_id for n in chat.apns.sent[-2:]}
+    assert first["luke"] in {n.heading.collapse_id for n in chat.apns.sent[-2:]}
 
 
 @pytest.mark.parametrize("why", ["read", "old"])
@@ -338,7 +338,7 @@ def test_an_edit_replaces_what_is_shown(chat, age, read, text, expected):
     now = time.time()
     chat.now = now - age
     chat.publish(message(seconds=chat.now - START.timestamp()))
-    first = {user_of(n): n.collapse_id for n in chat.run()}
+    first = {user_of(n): n.heading.collapse_id for n in chat.run()}
     chat.now = now
     if read:
         chat.redis.zadd("carillon:read:demo:general", {"han": int(now * 1000)})
@@ -354,7 +354,7 @@ def test_an_edit_replaces_what_is_shown(chat, age, read, text, expected):
     payloads = [json.loads(n.payload) for n in sent]
     assert [payload["aps"]["alert"]["body"] for payload in payloads] == expected
     for n, payload in zip(sent, payloads, strict=True):
-        assert (n.collapse_id, payload["aps"]["interruption-level"]) == (first["han"], "passive")
+        assert (n.heading.collapse_id, payload["aps"]["interruption-level"]) == (first["han"], "passive")
         assert payload["aps"].keys().isdisjoint({"sound", "badge"})
 
 

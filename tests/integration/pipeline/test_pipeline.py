@@ -29,8 +29,8 @@ def test_what_is_sent_is_what_apple_expects(pipeline):
     assert payload["aps"]["alert"]["body"] == "hi"
     assert payload["aps"]["badge"] == 1
     assert payload["carillon"]["data"] == {"deep": ["link"]}
-    assert (sent.topic, sent.push_type, sent.priority) == ("io.carillon.demo", "alert", 10)
-    assert sent.expiration == int(START.timestamp()) + 3600
+    assert (sent.heading.topic, sent.heading.push_type, sent.heading.priority) == ("io.carillon.demo", "alert", 10)
+    assert sent.heading.expiration == int(START.timestamp()) + 3600
 
 
 def test_a_repeated_event_id_is_accepted_and_does_nothing(pipeline):
@@ -308,9 +308,9 @@ def test_a_burst_is_folded_into_one_replaceable_notification_and_mentions_break_
     sent = pipeline.run()
     bodies = [json.loads(n.payload)["aps"]["alert"]["body"] for n in sent]
     assert sorted(bodies) == ["4 new messages", "5 new messages", *["hello"] * 4]
-    folded = {n.collapse_id for n in sent if b"new messages" in n.payload}
+    folded = {n.heading.collapse_id for n in sent if b"new messages" in n.payload}
     assert len(folded) == 1, "each replaces the one before"
-    assert len({n.collapse_id for n in sent}) == 5
+    assert len({n.heading.collapse_id for n in sent}) == 5
     assert pipeline.journal.counts("demo")["folded"] == 2
 
 

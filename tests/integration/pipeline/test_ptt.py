@@ -46,9 +46,16 @@ def test_the_members_who_have_joined_hear_who_speaks(joined: Pipeline) -> None:
     joined.publish(speaking())
     sent = joined.run()
     assert [one.token for one in sent] == [token("han", 9), token("luke", 9)]
-    assert {(one.push_type, one.topic, one.priority, one.expiration, one.collapse_id) for one in sent} == {
-        ("pushtotalk", "io.carillon.demo.voip-ptt", 10, 0, None)
-    }
+    assert {
+        (
+            one.heading.push_type,
+            one.heading.topic,
+            one.heading.priority,
+            one.heading.expiration,
+            one.heading.collapse_id,
+        )
+        for one in sent
+    } == {("pushtotalk", "io.carillon.demo.voip-ptt", 10, 0, None)}
     assert content(sent[0]) == {
         "aps": {},
         "activeSpeaker": "Leia Organa",

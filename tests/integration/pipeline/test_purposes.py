@@ -40,7 +40,7 @@ def test_messages_pushes_and_badges_go_to_alert_tokens_only(pipeline: Pipeline) 
     pipeline.publish(message())
     pipeline.publish(ev.PushSend(**stamp(), where=ev.Where(user="han"), alert="hello"))
     pipeline.publish(ev.BadgeCleared(**stamp(), user="han"))
-    assert {(one.token, one.push_type, one.topic) for one in pipeline.run()} == {
+    assert {(one.token, one.heading.push_type, one.heading.topic) for one in pipeline.run()} == {
         (token("han"), "alert", "io.carillon.demo")
     }
 
@@ -83,7 +83,7 @@ def test_a_wrong_topic_of_one_purpose_stops_that_purpose_and_no_message(pipeline
     pipeline.apns.answers[call] = [Answer(400, "TopicDisallowed")]
     assert send_to(pipeline, "han", ["voip"], "voip")[0] == {"parked.TopicDisallowed": 1}
     [sent] = pipeline.apns.sent
-    assert (sent.topic, sent.push_type) == ("io.carillon.demo.voip", "voip")
+    assert (sent.heading.topic, sent.heading.push_type) == ("io.carillon.demo.voip", "voip")
     assert pipeline.breaker.stopped(pipeline.provider.id) is None
     assert pipeline.breaker.stopped(f"{pipeline.provider.id}@voip").reason == "TopicDisallowed"  # type: ignore[union-attr]
     pipeline.publish(message())
@@ -153,7 +153,7 @@ def test_a_targeted_push_goes_to_the_tokens_of_its_type(
     pipeline.publish(ev.PushSend(**stamp(), where=ev.Where(user="han"), push_type=push_type, data=data))
     [sent] = pipeline.run()
     assert active(pipeline, "han")[sent.token] == purpose
-    assert (sent.push_type, sent.priority) == (push_type, priority)
+    assert (sent.heading.push_type, sent.heading.priority) == (push_type, priority)
     payload = msgspec.json.decode(sent.payload)
     assert payload.pop("aps") == (data if push_type == "liveactivity" else {})
     assert payload == ({} if push_type == "liveactivity" else data)

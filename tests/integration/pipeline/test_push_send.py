@@ -121,7 +121,7 @@ def test_P3_P7_what_is_sent_is_what_the_phone_gets(everybody, content, payload):
     [sent] = everybody.run()
     assert json.loads(sent.payload) == payload
     kind = content.get("push_type", "alert")
-    assert (sent.push_type, sent.priority) == (kind, 5 if kind == "background" else 10)
+    assert (sent.heading.push_type, sent.heading.priority) == (kind, 5 if kind == "background" else 10)
 
 
 def test_P4_increment_goes_up_for_each_device_by_itself_and_chat_counts_on(everybody):
@@ -217,7 +217,7 @@ def test_a_scheduled_push_waits_for_its_time_and_is_no_load_until_then(everybody
     assert everybody.later(7200) == 1
     assert everybody.journal.backlog() == (1, 1)
     assert len(everybody.run()) == 5
-    assert {n.expiration for n in everybody.apns.sent} == {int(at.timestamp()) + 3600}
+    assert {n.heading.expiration for n in everybody.apns.sent} == {int(at.timestamp()) + 3600}
     assert everybody.journal.backlog() == (0, 0)
 
 

@@ -216,7 +216,7 @@ def test_a_channel_may_have_one_banner(pipeline):
     sent = pipeline.apns.sent
     assert [json.loads(one.payload)["aps"]["alert"]["title"] for one in sent] == ["leia", "leia (2)", "leia (3)"]
     assert [seen(one).text for one in sent] == ["at 0", "at 1", "at 2"]
-    assert len({one.collapse_id for one in sent}) == 1
+    assert len({one.heading.collapse_id for one in sent}) == 1
 
 
 def test_one_banner_is_updated_as_rarely_as_a_fold(pipeline):
@@ -224,7 +224,7 @@ def test_one_banner_is_updated_as_rarely_as_a_fold(pipeline):
     assert [len(minute.at(second)) for second in range(6)] == [1, 1, 1, 0, 0, 0]
     assert minute.look(13) == [Seen("at 5", False)]
     assert json.loads(pipeline.apns.sent[-1].payload)["aps"]["alert"]["title"] == "leia (6)"
-    assert len({one.collapse_id for one in pipeline.apns.sent}) == 1
+    assert len({one.heading.collapse_id for one in pipeline.apns.sent}) == 1
 
 
 def test_who_is_called_with_a_group_learns_its_name(pipeline):

@@ -165,11 +165,11 @@ def test_a_device_s_own_rate_leaves_the_others_alone(pipeline: Pipeline):
         *(message(id=f"e{n}", recipients=["han"]) for n in range(5)), message(id="e9", recipients=["luke"])
     )
     assert sorted(user_of(n) for n in pipeline.run()) == ["han", "han", "luke"]
-    sent = [n.collapse_id for n in pipeline.apns.sent if user_of(n) == "han"]
+    sent = [n.heading.collapse_id for n in pipeline.apns.sent if user_of(n) == "han"]
     for _ in range(91):
         pass_second(pipeline)
         pipeline.deliver()
-    after = [n.collapse_id for n in pipeline.apns.sent if user_of(n) == "han"]
+    after = [n.heading.collapse_id for n in pipeline.apns.sent if user_of(n) == "han"]
     assert len(after) == len(set(after)) == 5
     assert after[:2] == sent
     assert pipeline.journal.backlog() == (0, 0)

@@ -162,7 +162,7 @@ def test_R04_what_was_read_goes_from_every_device(chat):
     sent = happens(chat, read())
     assert sent == [(one, {"aps": {"content-available": 1}, "carillon": CLEAR}) for one in (P, T)]
     for n in chat.apns.sent[-2:]:
-        assert (n.push_type, n.priority, n.expiration) == ("background", 5, 0)
+        assert (n.heading.push_type, n.heading.priority, n.heading.expiration) == ("background", 5, 0)
     assert shown(chat) == {}
 
 
@@ -181,8 +181,8 @@ def test_R08_the_true_number_goes_with_it(chat):
     sent = happens(chat, read(unread=0))
     assert sent == [(one, {"aps": {"badge": 0, "content-available": 1}, "carillon": CLEAR}) for one in (P, T)]
     for n in chat.apns.sent[-2:]:
-        assert (n.push_type, n.priority) == ("alert", 5)
-        assert n.expiration > START.timestamp()
+        assert (n.heading.push_type, n.heading.priority) == ("alert", 5)
+        assert n.heading.expiration > START.timestamp()
     assert badges(chat) == {0}
 
 

@@ -82,7 +82,9 @@ def test_a_conversation_that_stays_unread_is_sent_again_and_then_no_more(pipelin
     at = int(START.timestamp() * 1000)
     ids = {"kind": "reminder", "why": "reminder", "count": 1, "message": "m-e1", "channel": "general", "at": at}
     assert said["carillon"] == ids
-    assert pipeline.apns.sent[-1].collapse_id == collapse_id("demo", "m-e1", "general"), "its banner comes again"
+    assert pipeline.apns.sent[-1].heading.collapse_id == collapse_id("demo", "m-e1", "general"), (
+        "its banner comes again"
+    )
     assert pipeline.at(899) == []
     assert len(pipeline.at(900)) == 1
     assert is_over(pipeline)

@@ -22,7 +22,7 @@ from worker.cli._commands import app
 from worker.cli._preview import Target
 from worker.core.attention import Attention
 from worker.core.batch import Job
-from worker.core.model import Device, Notification, Provider
+from worker.core.model import Device, Heading, Notification, Provider
 from worker.core.ownership import Details, Registration
 from worker.core.receiver_keys import checked
 from worker.database.device_writes import DeviceWrite
@@ -138,7 +138,7 @@ def test_a_traceback_through_all_of_them_shows_none(log: io.StringIO) -> None:
         raise RuntimeError(f"failed with {provider!r} for {notification.token} on rediss://u:{PASSWORD}@h")
 
     try:
-        fails(PROVIDER, Notification(TOKEN, "id", b"{}", "t"))
+        fails(PROVIDER, Notification(TOKEN, "id", b"{}", Heading("t")))
     except RuntimeError:
         logging.getLogger("worker.pipeline.delivery").exception("delivery failed")
     assert "Traceback" in log.getvalue()

@@ -8,7 +8,7 @@ of a 429 and a 503, a reason of the notification's own.
 import json
 from typing import Any, Final, NamedTuple
 
-from worker.core.model import ACCEPTED, Answer, Notification
+from worker.core.model import ACCEPTED, Answer, Heading, Notification
 
 TOPIC: Final = "io.team.App"
 #: Different values of Retry-After, which is read as an hour at most.
@@ -42,9 +42,11 @@ def notification(number: int) -> Notification:
         token=f"{number:064x}",
         id=f"6ba7b810-9dad-51d1-80b4-{number:012x}",
         payload=json.dumps({"aps": {"alert": "x" * (number % 300)}, "number": number}).encode(),
-        topic=TOPIC,
-        expiration=1_800_000_000 + number if number % 3 else None,
-        collapse_id=f"m-{number}" if number % 2 else None,
+        heading=Heading(
+            TOPIC,
+            expiration=1_800_000_000 + number if number % 3 else None,
+            collapse_id=f"m-{number}" if number % 2 else None,
+        ),
     )
 
 

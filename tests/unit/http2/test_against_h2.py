@@ -61,14 +61,18 @@ def expected(n: Notification, authorization: str | None) -> list[tuple[str, str]
         (":authority", "api.push.apple.com"),
         (":path", f"/3/device/{n.token}"),
         ("authorization", f"bearer {authorization}"),
-        ("apns-topic", n.topic),
-        ("apns-push-type", n.push_type),
-        ("apns-priority", str(n.priority)),
+        ("apns-topic", n.heading.topic),
+        ("apns-push-type", n.heading.push_type),
+        ("apns-priority", str(n.heading.priority)),
         ("apns-id", n.id),
-        ("apns-expiration", str(n.expiration)),
-        ("apns-collapse-id", str(n.collapse_id)),
+        ("apns-expiration", str(n.heading.expiration)),
+        ("apns-collapse-id", str(n.heading.collapse_id)),
     ]
-    absent = {"authorization": authorization, "apns-expiration": n.expiration, "apns-collapse-id": n.collapse_id}
+    absent = {
+        "authorization": authorization,
+        "apns-expiration": n.heading.expiration,
+        "apns-collapse-id": n.heading.collapse_id,
+    }
     return [(name, value) for name, value in fields if name not in absent or absent[name] is not None]
 
 
@@ -176,7 +180,7 @@ def test_a_value_that_http_forbids_is_not_sent_and_hurts_no_neighbour(
     change: dict[str, Any], cause: str | None
 ) -> None:
     given = [notification(number) for number in range(7)]
-    given[3] = given[3]._replace(**change)
+    given[3] = notification(3, **change)
     exchange = Exchange(Batch(given, JWT), [200], {Code.MAX_HEADER_LIST_SIZE: 8_000})
     exchange.run()
     assert exchange.batch.left == 0

@@ -26,7 +26,7 @@ def fields(number: int) -> list[tuple[bytes, bytes]]:
         (b":authority", b"h"),
         (b":path", b"/3/device/" + n.token.encode()),
         (b"authorization", b"bearer " + JWT.encode()),
-        (b"apns-topic", n.topic.encode()),
+        (b"apns-topic", n.heading.topic.encode()),
         (b"apns-push-type", b"alert"),
         (b"apns-priority", b"10"),
         (b"apns-id", n.id.encode()),

@@ -5,7 +5,7 @@ from typing import Any
 
 from hpack.hpack import Encoder
 
-from worker.core.model import Notification, Response
+from worker.core.model import Heading, Notification, Response
 from worker.http2 import frames
 from worker.http2.client.batch import Batch
 from worker.http2.client.core import ClientCore
@@ -18,8 +18,9 @@ GREETING = frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 1_000})
 
 def notification(number: int = 0, payload: bytes = b'{"aps":{"alert":"hi"}}', **changes: Any) -> Notification:
     """A plain notification; its token and id are made of `number`."""
-    plain = Notification(f"{number:064x}", f"00000000-0000-4000-8000-{number:012x}", payload, "com.example.app")
-    return plain._replace(**changes)
+    heading = {name: changes.pop(name) for name in Heading._fields if name in changes}
+    own = f"{number:064x}", f"00000000-0000-4000-8000-{number:012x}", payload
+    return Notification(*own, Heading(**{"topic": "com.example.app"} | heading))._replace(**changes)
 
 
 def batch(count: int, **changes: Any) -> Batch:

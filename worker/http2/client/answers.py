@@ -10,7 +10,7 @@ from worker.core.model import Answer
 from worker.http2.client import visible
 from worker.http2.client.encoder import ENTRY_OVERHEAD
 from worker.http2.client.errors import ConnectionFaultError, StreamFaultError
-from worker.http2.client.fast_path import NAMES
+from worker.http2.client.fast_path import NAMES, PlainSuccess
 from worker.http2.client.pieces import field_end, name_end
 from worker.http2.frames import ErrorCode
 
@@ -103,8 +103,9 @@ class HeaderReader:
     def __init__(self, service: Service) -> None:
         self._accepted = frozenset(service.accepted)
         self._wanted = {name.encode(): name for name in service.fields}
-        #: Whether `is_plain_success` recognises an acceptance.
-        self.plain_success = 200 in service.accepted and self._wanted.keys().isdisjoint(map(str.encode, NAMES))
+        #: None: it takes for an acceptance what is none here, or may not be all of one.
+        recognises = 200 in service.accepted and self._wanted.keys().isdisjoint(map(str.encode, NAMES))
+        self.plain_success = PlainSuccess() if recognises else None
         #: Blocks of plain acceptances that were read before.
         self.accepting: set[bytes] = set()
         self._decoder = Decoder(max_header_list_size=MAX_HEADER_LIST)

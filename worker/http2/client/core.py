@@ -18,7 +18,6 @@ from worker.http2 import frames
 from worker.http2.client.answers import MAX_HEADER_LIST, Service
 from worker.http2.client.batch import Batch
 from worker.http2.client.errors import ConnectionFaultError, Http2Error
-from worker.http2.client.fast_path import is_plain_success
 from worker.http2.client.form import Form
 from worker.http2.client.handlers import CONNECTION_WINDOW, USUAL_BLOCK, FrameHandlers
 from worker.http2.client.writer import STREAM_CEILING
@@ -148,8 +147,8 @@ class ClientCore(FrameHandlers):
                 break
             position = stop
             if kind == frames.HEADERS and plain and stream_id in waiting and length:
-                if usual and flags == _FINAL_HEADERS and data[start] == 0x88:
-                    after = stop if length == 1 or is_plain_success(data, start, stop) else 0
+                if usual is not None and flags == _FINAL_HEADERS and data[start] == 0x88:
+                    after = stop if usual.matches(data, start, stop) else 0
                 else:
                     after = self._end_of_acceptance(data, start, stop, flags, stream_id)
                 if after:

@@ -1,4 +1,4 @@
-"""Recognises the header block of a plain acceptance without decoding it. Returns False if it is not sure."""
+"""Recognises the header block of a plain acceptance without decoding it. Says no if it is not sure."""
 
 from typing import Final
 
@@ -16,21 +16,48 @@ _HUFFMAN: Final = 0x80
 _VALUE_OCTETS: Final = bytes(range(0x21, 0x7F))
 
 
-def is_plain_success(data: bytes, start: int, stop: int) -> bool:
-    """Whether `data[start:stop]`, which begins with `:status 200`, goes on with well-formed literals of known headers."""
-    position = start + 1
+class PlainSuccess:
+    """Recognises the plain acceptances of one connection.
+
+    One mostly differs from the last in the value of its last field alone, so what is before that is remembered.
+    """
+
+    __slots__ = ("_lead", "_length")
+
+    def __init__(self) -> None:
+        #: Of the last one: what is before its last value, and octets of the whole.
+        self._lead, self._length = b"\x88", 1
+
+    def matches(self, data: bytes, start: int, stop: int) -> bool:
+        """Whether `data[start:stop]`, which begins with `:status 200`, goes on with well-formed literals of known headers."""
+        lead = self._lead
+        if stop - start == self._length and data.startswith(lead, start):
+            return _is_value(data[start + len(lead) : stop], lead[-1])
+        place = _last_value(data, start, stop)
+        if place:
+            self._lead, self._length = data[start:place], stop - start
+        return place > 0
+
+
+def _last_value(data: bytes, start: int, stop: int) -> int:
+    """Where the last value begins of a plain acceptance, or the block ends that has none; 0: it is not sure to be one."""
+    position = place = start + 1
     while position < stop:
         # A literal with a literal name: without indexing, never indexed, or with indexing (our table is empty).
         if data[position] not in (0x00, 0x10, 0x40):
-            return False
+            return 0
         name_end = position + 2 + (data[position + 1 : position + 2] or b"\x7f")[0] % _HUFFMAN
         if data[position + 1 : name_end] not in _NAMES or name_end >= stop:
-            return False
-        coded = data[name_end]
-        position = name_end + 1 + coded % _HUFFMAN
+            return 0
+        coded, place = data[name_end], name_end + 1
+        position = place + coded % _HUFFMAN
         if position > stop or coded % _HUFFMAN > _LONGEST_VALUE:
-            return False
-        value = data[name_end + 1 : position]
-        if value and not (visible.is_visible(value) if coded >= _HUFFMAN else not value.translate(None, _VALUE_OCTETS)):
-            return False
-    return True
+            return 0
+        if not _is_value(data[place:position], coded):
+            return 0
+    return place
+
+
+def _is_value(value: bytes, coded: int) -> bool:
+    """`coded`: the octet before it, which says whether it is Huffman-coded."""
+    return visible.is_visible(value) if coded >= _HUFFMAN and value else not value.translate(None, _VALUE_OCTETS)

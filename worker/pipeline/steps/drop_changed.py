@@ -1,4 +1,3 @@
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,44 +24,47 @@ class DropChanged:
         if is_fresh(run.batch, self.now()):
             return
         sendings = run.batch.sendings
-        pending = [index for index in run.pending() if sendings[run.jobs[index].sending].written]
-        changed, read = self._changed(run, pending), self._read(run, pending)
+        shown = {number: sending for number, sending in enumerate(sendings) if sending.written}
+        pending = [index for index in run.pending() if run.jobs[index].sending in shown]
+        changed, read = self._changed(run, shown), self._read(run, pending, shown)
+        if not changed and not read:
+            return
         for index in pending:
-            if index in changed or index in read:
-                standing = changed.get(index, Standing())._replace(read=index in read)
-                run.outcomes[index] = decide_again(sendings[run.jobs[index].sending], standing)
+            number = run.jobs[index].sending
+            if number in changed or index in read:
+                standing = changed.get(number, Standing())._replace(read=index in read)
+                run.outcomes[index] = decide_again(sendings[number], standing)
 
-    def _changed(self, run: BatchRun, indexes: Sequence[int]) -> dict[int, Standing]:
-        """How the jobs stand whose message was edited or deleted."""
-        sendings = [run.batch.sendings[run.jobs[index].sending] for index in indexes]
-        asked = [(run.batch.app, sending.channel, sending.message) for sending in sendings]
-        found = self.changes(run.batch.app, {key for key in asked if key[2]})
+    def _changed(self, run: BatchRun, shown: Mapping[int, Sending]) -> dict[int, Standing]:
+        """How those of the sendings stand whose message was edited or deleted."""
+        app = run.batch.app
+        asked = {number: (app, sending.channel, sending.message) for number, sending in shown.items()}
+        found = self.changes(app, {key for key in asked.values() if key[2]})
         edits = run.app.attention.edits != "off"
         return {
-            index: Standing(deleted=found[key].deleted, edited=edits and _is_edited(found[key], sending))
-            for index, key, sending in zip(indexes, asked, sendings, strict=True)
+            number: Standing(deleted=found[key].deleted, edited=edits and _is_edited(found[key], shown[number]))
+            for number, key in asked.items()
             if key in found
         }
 
-    def _read(self, run: BatchRun, indexes: Sequence[int]) -> set[int]:
+    def _read(self, run: BatchRun, indexes: Sequence[int], shown: Mapping[int, Sending]) -> set[int]:
         """The jobs whose user has read the message."""
-        users: defaultdict[str, list[str]] = defaultdict(list)
+        app, jobs = run.batch.app, run.jobs
+        of_sending = {number: marker(app, sending.channel, sending.thread) for number, sending in shown.items()}
+        users: dict[str, dict[str, None]] = {key: {} for key in of_sending.values()}
         for index in indexes:
-            users[self._marker(run, index)].append(run.jobs[index].user)
-        marked = [Markers(key, list(dict.fromkeys(of))) for key, of in users.items()]
+            job = jobs[index]
+            users[of_sending[job.sending]][job.user] = None
+        marked = [Markers(key, list(of)) for key, of in users.items() if of]
         until = {key: found for (key, _), found in zip(marked, self.markers(marked), strict=True) if found}
         if not until:
             return set()
         return {
             index
             for index in indexes
-            if (found := until.get(self._marker(run, index))) is not None
-            and found.get(run.jobs[index].user, 0) >= run.batch.sendings[run.jobs[index].sending].written
+            if (found := until.get(of_sending[jobs[index].sending])) is not None
+            and found.get(jobs[index].user, 0) >= shown[jobs[index].sending].written
         }
-
-    def _marker(self, run: BatchRun, index: int) -> str:
-        sending = run.batch.sendings[run.jobs[index].sending]
-        return marker(run.batch.app, sending.channel, sending.thread)
 
 
 def _is_edited(change: Change, sending: Sending) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
-from worker.core.model import NoAnswer, Notification, Provider, Response
+from worker.core.model import Heading, NoAnswer, Notification, Provider, Response
 from worker.providers.apns.advice import advice
 from worker.providers.apns.broadcast import Broadcast
 from worker.providers.apns.sender import ApnsSender
@@ -49,9 +49,8 @@ class ApnsClient(Client):
     def prove(self, provider: Provider, *, deadline: float) -> Proof:
         """Sends to an impossible token. What APNs refuses first shows whether it accepts the credential."""
         settings: ApnsSettings = provider.settings
-        impossible = Notification(
-            IMPOSSIBLE, str(uuid4()), b'{"aps":{"alert":"carillon doctor"}}', settings.topic, expiration=0
-        )
+        heading = Heading(settings.topic, expiration=0)
+        impossible = Notification(IMPOSSIBLE, str(uuid4()), b'{"aps":{"alert":"carillon doctor"}}', heading)
         [response] = self.send(provider, [impossible], now=time.time, deadline=deadline).responses
         host = f"{host_for(provider)}:{settings.port}"
         if isinstance(response, NoAnswer):

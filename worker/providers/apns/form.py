@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from worker.core.model import Notification
+from worker.core.model import Heading, Notification
 from worker.http2.client.encoder import ENTRY_OVERHEAD, RequestEncoder, encode_integer, encode_string
 from worker.http2.client.fields import BadFieldError, Field, Keep, field_value
 from worker.http2.client.form import DATA_TAIL, HEADERS_TAIL, Form, Space, Written, stream_ids
@@ -19,6 +19,10 @@ _TOKEN: Final = re.compile(r"[0-9A-Za-z._~-]*")
 _ID_LENGTH: Final = 36
 #: What the path and the id of a notification count in a header list, without their values.
 _OWN_SIZE: Final = 2 * ENTRY_OVERHEAD + len(b":path") + len(_PATH) + len(_ID)
+#: What the longest token and an id count there, and an expiration and a collapse id without their values.
+_LONGEST_OWN: Final = LONGEST_FAST_TOKEN + _ID_LENGTH + 2 * ENTRY_OVERHEAD + len(_EXPIRATION) + len(_COLLAPSE_ID)
+#: Expirations that a connection remembers as they are written.
+_EXPIRATIONS: Final = 1_024
 #: Leaves room for the rest of the block within the smallest frame size a server may choose.
 _LONGEST_FAST_TAIL: Final = 8_192
 
@@ -29,13 +33,14 @@ class ApnsForm(Form):
     """Topic, push type and priority are shared, with the provider token; the rest is a notification's own."""
 
     def key(self, request: Notification) -> _Key:
-        return request.topic, request.push_type, request.priority
+        return request.heading[:3]
 
     def shared(self, request: Notification, authorization: str | None) -> list[Field]:
+        topic, push_type, priority, *_ = request.heading
         fields: list[Field] = [
-            (b"apns-topic", field_value(request.topic, "topic"), Keep.VALUE),
-            (b"apns-push-type", field_value(request.push_type, "push type"), Keep.VALUE),
-            (b"apns-priority", b"%d" % request.priority, Keep.VALUE),
+            (b"apns-topic", field_value(topic, "topic"), Keep.VALUE),
+            (b"apns-push-type", field_value(push_type, "push type"), Keep.VALUE),
+            (b"apns-priority", b"%d" % priority, Keep.VALUE),
         ]
         if authorization is not None:
             value = field_value(f"bearer {authorization}", "provider token")
@@ -47,10 +52,11 @@ class ApnsForm(Form):
             (b":path", _PATH + _token(request.token), Keep.NOTHING),
             (_ID, field_value(request.id, "apns-id"), Keep.NAME),
         ]
-        if request.expiration is not None:
-            fields.append((_EXPIRATION, b"%d" % request.expiration, Keep.NAME))
-        if request.collapse_id is not None:
-            fields.append((_COLLAPSE_ID, field_value(request.collapse_id, "collapse id"), Keep.NAME))
+        *_, expiration, collapse_id = request.heading
+        if expiration is not None:
+            fields.append((_EXPIRATION, b"%d" % expiration, Keep.NAME))
+        if collapse_id is not None:
+            fields.append((_COLLAPSE_ID, field_value(collapse_id, "collapse id"), Keep.NAME))
         return fields
 
     def write(
@@ -63,17 +69,17 @@ class ApnsForm(Form):
         chunk = requests[: _ordinary(requests)]
         pieces: list[bytes] = []
         window, largest, header_list = space[1:]
-        shared: list[Any] | None = None
+        heading: Heading | None = None
         token_length = size = -1
-        for (token, apns_id, payload, *rest), (stream,) in zip(
+        for (token, apns_id, payload, its_heading), (stream,) in zip(
             chunk, stream_ids(space.stream_id, len(chunk)), strict=True
         ):
-            if rest != shared:
-                prepared = _prepared(encoder, authorization, header_list, *rest)
+            if its_heading is not heading:
+                prepared = _prepared(encoder, authorization, header_list, its_heading)
                 if prepared is None:
                     break
                 shape, tail = prepared
-                shared, middle, token_length, size = rest, shape.middle, -1, -1
+                heading, middle, token_length, size = its_heading, shape.middle, -1, -1
             if len(token) != token_length:
                 token_length = len(token)
                 head = shape.heads.get(token_length) or shape.head(token_length)
@@ -92,40 +98,64 @@ class ApnsForm(Form):
 class _Shape:
     """The parts of a header block that many notifications share; the token and the id go between them."""
 
-    __slots__ = ("_front", "heads", "list_size", "middle")
+    __slots__ = ("_collapsing", "_encoder", "_expiring", "_front", "heads", "list_size", "middle")
 
-    def __init__(self, front: bytes, middle: bytes, list_size: int) -> None:
-        self._front = front
+    def __init__(self, encoder: RequestEncoder, front: bytes, middle: bytes, list_size: int) -> None:
+        self._encoder, self._front = encoder, front
         #: Between the device token and a 36-octet `apns-id`.
         self.middle = middle
         #: The size of the header list without token, expiration and collapse id, as the server counts it.
         self.list_size = list_size
         #: By length of the token: `front` with the length of the path and its fixed part.
         self.heads: dict[int, bytes] = {}
+        #: The expirations that came last, as fields. The messages of a second have one.
+        self._expiring: dict[int | None, bytes] = {None: b""}
+        #: What is before the value of a collapse id.
+        self._collapsing = encoder.name_head(_COLLAPSE_ID)
 
     def head(self, token_length: int) -> bytes:
         """Everything before a token of this length."""
         head = self.heads[token_length] = self._front + encode_integer(len(_PATH) + token_length, 7, 0) + _PATH
         return head
 
+    def tail(self, expiration: int | None, collapse_id: str | None) -> bytes | None:
+        """What follows the id; None where only the encoder can tell."""
+        expiring = self._expiring.get(expiration)
+        if expiring is None and (expiring := self._expire(expiration)) is None:
+            return None
+        if collapse_id is None:
+            return expiring
+        # What is not plain ASCII gets its second look, and its error, from `own`.
+        if self._collapsing is None or not collapse_id.isascii():
+            return None
+        if not collapse_id.isalnum():
+            try:
+                field_value(collapse_id, "collapse id")
+            except BadFieldError:
+                return None
+        return expiring + self._collapsing + encode_string(collapse_id.encode())
+
+    def _expire(self, expiration: int | None) -> bytes | None:
+        head = self._encoder.name_head(_EXPIRATION)
+        if head is None or expiration is None:
+            return None
+        if len(self._expiring) > _EXPIRATIONS:
+            self._expiring = {None: b""}
+        found = self._expiring[expiration] = head + encode_string(b"%d" % expiration)
+        return found
+
 
 def _prepared(
-    encoder: RequestEncoder,
-    authorization: str | None,
-    header_list: int | None,
-    topic: str,
-    push_type: str,
-    priority: int,
-    expiration: int | None,
-    collapse_id: str | None,
+    encoder: RequestEncoder, authorization: str | None, header_list: int | None, heading: Heading
 ) -> tuple[_Shape, bytes] | None:
     """The shape of a notification and what ends its block; None: it has to be written whole."""
-    key = (topic, push_type, priority)
+    topic, push_type, priority, expiration, collapse_id = heading
+    key = topic, push_type, priority
     shape: _Shape | None = encoder.notes.get((authorization, key)) or _shape(encoder, key, authorization)
-    if shape is None or (extra := _tail(encoder, expiration, collapse_id)) is None:
+    if shape is None or (tail := shape.tail(expiration, collapse_id)) is None:
         return None
-    tail, size = extra
-    if header_list is not None and shape.list_size + size + LONGEST_FAST_TOKEN + _ID_LENGTH > header_list:
+    # The values are shorter than the tail that has them.
+    if header_list is not None and shape.list_size + len(tail) + _LONGEST_OWN > header_list:
         return None
     return (shape, tail) if len(tail) <= _LONGEST_FAST_TAIL else None
 
@@ -135,31 +165,9 @@ def _shape(encoder: RequestEncoder, key: _Key, authorization: str | None) -> _Sh
     if shared is None or id_head is None:
         return None
     middle = shared.fields + id_head + bytes((_ID_LENGTH,))
-    shape = encoder.notes[authorization, key] = _Shape(shared.front + b"\x04", middle, shared.list_size + _OWN_SIZE)
+    shape = _Shape(encoder, shared.front + b"\x04", middle, shared.list_size + _OWN_SIZE)
+    encoder.notes[authorization, key] = shape
     return shape
-
-
-def _tail(encoder: RequestEncoder, expiration: int | None, collapse_id: str | None) -> tuple[bytes, int] | None:
-    """What follows the id, and its size in a header list; None where only the encoder can tell."""
-    written, size = b"", 0
-    if expiration is not None:
-        head = encoder.name_head(_EXPIRATION)
-        if head is None:
-            return None
-        value = b"%d" % expiration
-        written, size = head + encode_string(value), len(_EXPIRATION) + len(value) + ENTRY_OVERHEAD
-    if collapse_id is not None:
-        head = encoder.name_head(_COLLAPSE_ID)
-        # What is not plain ASCII gets its second look, and its error, from `own`.
-        if head is None or not collapse_id.isascii():
-            return None
-        try:
-            value = field_value(collapse_id, "collapse id")
-        except BadFieldError:
-            return None
-        written += head + encode_string(value)
-        size += len(_COLLAPSE_ID) + len(value) + ENTRY_OVERHEAD
-    return written, size
 
 
 def _ordinary(notifications: Sequence[Notification]) -> int:
@@ -170,14 +178,13 @@ def _ordinary(notifications: Sequence[Notification]) -> int:
 
 
 def _all_ordinary(notifications: Sequence[Notification]) -> bool:
-    tokens = "".join([each[0] for each in notifications])
-    ids = "".join([each[1] for each in notifications])
+    tokens, ids = [each[0] for each in notifications], [each[1] for each in notifications]
+    both = "".join((*tokens, *ids))
     return (
-        tokens.isascii()
-        and ids.isascii()
-        and tokens.encode().isalnum()
-        and ids.encode().replace(b"-", b"").isalnum()
-        and all(len(each[0]) <= LONGEST_FAST_TOKEN and len(each[1]) == _ID_LENGTH for each in notifications)
+        both.isascii()
+        and both.encode().replace(b"-", b"").isalnum()
+        and max(map(len, tokens)) <= LONGEST_FAST_TOKEN
+        and set(map(len, ids)) == {_ID_LENGTH}
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from worker.core.batch import Job, Sending
 from worker.core.broadcast import is_broadcast
-from worker.core.model import Notification, Provider, Response, StoredSettings
+from worker.core.model import Heading, Notification, Provider, Response, StoredSettings
 from worker.core.notification import Rendered, apns_ids
 from worker.core.purposes import ALERT, PUSH_TYPE_OF
 from worker.core.push_types import topic_of
@@ -112,7 +112,7 @@ class Apns(Kind):
                 sending = sendings[current]
                 id_of = apns_ids(sending.event_id, provider.app)
                 payload_of = Rendered(sending.prefix.encode(), sending.suffix.encode()).payloads()
-                shared = (
+                heading = Heading(
                     topic_of(sending.push_type, provider.settings.topic),
                     sending.push_type,
                     sending.priority,
@@ -120,22 +120,23 @@ class Apns(Kind):
                     0 if sending.fleeting or sending.push_type == "pushtotalk" else sending.expires_at,
                     sending.collapse_id or None,
                 )
-            made.append(Notification(job.token, id_of(job.device), payload_of(job.badge), *shared))
+            made.append(Notification(job.token, id_of(job.device), payload_of(job.badge), heading))
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
         [one] = self._notifications(provider, [sending], [job])
+        topic, push_type, priority, expiration, collapse_id = one.heading
         by_key = isinstance(provider.settings.credential, Key)
         headers = {
             ":method": "POST",
             ":path": f"/3/device/{one.token}",
             "host": host_for(provider),
             "authorization": "bearer (provider token)" if by_key else "none: the connection's certificate",
-            "apns-topic": one.topic,
-            "apns-push-type": one.push_type,
-            "apns-priority": str(one.priority),
-            "apns-expiration": str(one.expiration),
-            "apns-collapse-id": str(one.collapse_id),
+            "apns-topic": topic,
+            "apns-push-type": push_type,
+            "apns-priority": str(priority),
+            "apns-expiration": str(expiration),
+            "apns-collapse-id": str(collapse_id),
             "apns-id": one.id,
         }
         return Preview(headers, one.payload.decode(), one.payload.decode(), self.payload_limit)

@@ -84,7 +84,8 @@ class ApnsSender:
         if known != route:
             known = self._routes[provider.id, route.is_broadcast] = replace(route, certificate=route.read())
         assert known.certificate is not None
-        known.certificate.check(first.topic, provider.environment)
+        topic = first.topic if isinstance(first, Broadcast) else first.heading.topic
+        known.certificate.check(topic, provider.environment)
         self._look_at_expiry(known.certificate, provider)
         return known
 
