@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 #: A consumer is broken if wake-ups wait and threads are idle for so many seconds, and it takes none.
 DEAF_SECONDS: Final = 6.0
 #: Seconds between two checks.
-PAUSE: Final = 0.5
+PAUSE: Final = 1.0
 #: A process that lived for fewer seconds waits `BREATH` seconds before it restarts, because the cause may persist.
 SHORT_LIFE: Final = 5.0
 BREATH: Final = 1.0

@@ -26,6 +26,12 @@ class Expanders:
         """Whether another task may expand."""
         return self._working < self._most
 
+    def look_again(self) -> bool:
+        """Lets a task that expands look for more once it has finished its piece; False where none does."""
+        with self._lock:
+            self._missed = self._working > 0
+            return self._missed
+
     def work(self, expand: Callable[[], bool], seconds: float, *, leaves: Callable[[], bool] = lambda: False) -> bool:
         """Expands pieces until `seconds` have passed, or `leaves` says so. Does nothing if enough tasks expand already.
 

@@ -13,8 +13,8 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-#: One expands while others wait for answers of providers.
-THREADS: Final = 4
+#: Some expand, the others deliver. One that waits for answers of a provider costs nothing.
+THREADS: Final = 8
 
 
 class HandOver:
@@ -36,19 +36,19 @@ class HandOver:
             thread.start()
             self._threads.append(thread)
 
-    def offer(self, work: Callable[[], object]) -> bool:
-        """Whether a thread takes the work at once."""
-        if not self.reserve():
+    def offer(self, work: Callable[[], object], *, spare: int = 0) -> bool:
+        """Whether a thread takes the work at once. So many others stay idle."""
+        if not self.reserve(spare=spare):
             return False
         self.give(work)
         return True
 
-    def reserve(self) -> bool:
-        """Whether a thread waits for what it will be given: `give` has to follow."""
+    def reserve(self, *, spare: int = 0) -> bool:
+        """Whether a thread waits for what it will be given: `give` has to follow. So many others stay idle."""
         if not self._takes():
             return False
         with self._changed:
-            if self._stopped or len(self._given) + self._reserved >= self._idle:
+            if self._stopped or len(self._given) + self._reserved + spare >= self._idle:
                 return False
             self._reserved += 1
         return True

@@ -7,8 +7,9 @@ import atexit
 import os
 import resource
 import signal
-import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final, TextIO
 
@@ -34,8 +35,6 @@ _WISHED_FILES: Final = 4_096
 #: Bytes of address space for the stacks of a worker's threads and what it imports.
 _ADDRESS_SPACE: Final = 1 << 30
 _PID_1: Final = 1
-#: Seconds between two checks at whether a signal came.
-_LOOK: Final = 0.05
 
 
 class HostError(WorkerError):
@@ -47,19 +46,22 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal = ""
+        #: Has something once it is set. Of the standard library's queues only this one may be filled by a handler.
+        self._heeded: SimpleQueue[None] = SimpleQueue()
 
     def heed(self, number: int, _frame: FrameType | None = None) -> None:
         """A handler of signals."""
         self.signal = signal.Signals(number).name
+        self._heeded.put(None)
 
     def is_set(self) -> bool:
         return bool(self.signal)
 
     def wait(self, seconds: float) -> bool:
         """Waits until the process is asked to stop, but no longer than this; returns whether it was asked."""
-        ends = time.monotonic() + seconds
-        while not self.signal and (left := ends - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK))
+        with suppress(Empty):
+            self._heeded.get(timeout=seconds)
+            self._heeded.put(None)  # for who waits next
         return self.is_set()
 
 

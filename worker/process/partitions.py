@@ -24,6 +24,7 @@ from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.origins import DeviceOrigins
 from worker.pipeline.reminders import Reminders
 from worker.pipeline.spans import Export
+from worker.process.deliverers import Deliverers
 from worker.process.expanders import EXPANDERS, Expanders
 from worker.providers import kinds
 from worker.state.breaker import Breaker
@@ -115,6 +116,10 @@ class PartitionRuntime:
     def expanders(self) -> Expanders:
         # With several partitions each is expanded on its own, by one task a process.
         return Expanders(EXPANDERS if self._alone else 1)
+
+    @once
+    def deliverers(self) -> Deliverers:
+        return Deliverers()
 
     @once
     def fan_out(self) -> FanOut:

@@ -14,7 +14,7 @@ from worker.process.celery_request import arguments_of, described
 from worker.process.task_result import Work
 
 #: Seconds between two messages to Flower.
-EVENT_SECONDS: Final = 0.25
+EVENT_SECONDS: Final = 1.0
 #: That of this process, while it consumes.
 _dispatchers: Final[list[Any]] = []
 

@@ -27,6 +27,7 @@ from worker.database.ledger import DeadLetter
 from worker.pipeline.expansion.fan_out import Expanded
 from worker.process import broker
 from worker.process.celery_app import app
+from worker.process.deliverers import Deliverers
 from worker.process.expanders import Expanders
 from worker.process.partitions import PartitionRuntime
 from worker.process.runtime import Runtime, get_runtime
@@ -50,6 +51,10 @@ EXPANDS: Final = 1.0
 TURN: Final = 0.1
 #: Wake-ups that may wait in a lane. Each serves all ready work, so more would only delay others.
 MOST: Final = 32
+#: The same of those for urgent batches: who gets one brings others, as long as more batches are ready.
+MOST_URGENT: Final = 1
+#: Threads that take over batches leave so many for messages.
+SPARE: Final = 1
 #: Messages that a leader's own process expands without asking other workers to help: a piece of them takes some milliseconds.
 FEW: Final = 50
 #: Tries that a message's expansion has before it is dead-lettered.
@@ -108,12 +113,17 @@ def fan_out(lane: Lane = "urgent", events: list[dict[str, Any]] | None = None, p
 def open_for(partition: int, messages: int) -> None:
     """What the leader of a partition calls with the number of messages that became ready.
 
-    A thread of this process expands a few at once, if one is idle; otherwise it wakes workers.
+    A thread of this process expands them at once, if one is idle. Where one expands already, it takes many next, and workers are
+    woken once more are ready than it takes.
     """
     runtime = get_runtime()
     of = runtime.partitions[partition]
-    if not runtime.hand_over.offer(partial(_handed_over, runtime, of)) or messages > FEW:
-        wake_fan_out(of, messages)
+    if messages > FEW and of.expanders.look_again():
+        if of.journal.ready("e", "urgent") <= FAN_OUT:
+            return
+    elif runtime.hand_over.offer(partial(_handed_over, runtime, of)):
+        return
+    wake_fan_out(of, messages)
 
 
 def idle_for(partition: int, messages: int) -> Callable[[Sequence[Opened]], None] | None:
@@ -147,14 +157,23 @@ def _handed_over(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened
     if given:  # by now enough others expand
         of.journal.give_back("urgent", opened)
         wake_fan_out(of, len(opened))
-    return _deliver_one(of) if own else {}
+    return _deliver_ready(runtime, of) if own else {}
 
 
 @_when_engines_answer
-def _deliver_one(of: PartitionRuntime) -> Result:
+def _deliver_ready(runtime: Runtime, of: PartitionRuntime) -> Result:
+    """Delivers batches until none is ready."""
     with shown("carillon.deliver", _arguments(of, "urgent")) as work:
-        of.delivery.deliver("urgent", partial(wake_deliver, of), work.add, wake_home)
+        _deliver_for(EXPANDS, runtime, of, "urgent", work)
     return {}
+
+
+def _deliver_for(seconds: float, runtime: Runtime, of: PartitionRuntime, lane: Lane, work: Work) -> None:
+    """Delivers batches until none is ready, or so many seconds have passed: then others go on."""
+    wake = partial(_wake_here, runtime, of)
+    deliverers = of.deliverers if lane == "urgent" else Deliverers()
+    if deliverers.work(lambda: of.delivery.deliver(lane, wake, work.add, wake_home), seconds):
+        wake(lane, 1)
 
 
 @_when_engines_answer
@@ -169,7 +188,7 @@ def _deliver_taken(of: PartitionRuntime, expanded: Expanded) -> Result:
 
 def _wake_here(runtime: Runtime, of: PartitionRuntime, lane: Lane, batches: int) -> None:
     """Idle threads of this process deliver the batches, as far as there are any; workers are woken for the others."""
-    while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_one, of)):
+    while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_ready, runtime, of), spare=SPARE):
         batches -= 1
     wake_deliver(of, lane, batches)
 
@@ -216,7 +235,7 @@ def _fan_out(
     """
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
     if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
-        wake_fan_out(of, 1)
+        wake_fan_out(of, of.journal.ready("e", lane))
     few = lane == "urgent" and len(opened) <= FEW
     idle = lane == "urgent" and not few and runtime.hand_over.reserve()
     expanded = None
@@ -254,14 +273,14 @@ def _fan_out(
 @_when_engines_answer
 def deliver(lane: Lane, partition: int = 0) -> Result:
     """Sends the lane's next batches for a moment, and carries out the outcomes of their answers."""
-    runtime, work, ends = get_runtime(), Work(), time.monotonic() + TURN
-    if (of := _partition(runtime, partition)) is None:
+    runtime, work = get_runtime(), Work()
+    if (of := _partition(runtime, partition)) is None or (lane == "urgent" and of.deliverers.take_over()):
         return {}
     with runtime.bulkhead.working(bulk=lane == "bulk") as works:
-        while works and of.delivery.deliver(lane, partial(wake_deliver, of), work.add, wake_home):
-            if time.monotonic() > ends:
-                wake_deliver(of, lane, 1)
-                break
+        if works:
+            if lane == "urgent":
+                _wake_here(runtime, of, lane, max(0, of.journal.ready("b", lane) - 1))
+            _deliver_for(TURN, runtime, of, lane, work)
     _after(runtime, deliver, of, lane, works=works)
     return work.result(deliver.request.id)
 
@@ -428,8 +447,11 @@ def wake_fan_out(of: PartitionRuntime, messages: int, lane: Lane = "urgent") -> 
 
 
 def wake_deliver(of: PartitionRuntime, lane: Lane, batches: int) -> None:
-    """Wakes workers for so many ready batches."""
-    _wake(deliver, of, lane, batches, most=MOST)
+    """Wakes workers for so many ready batches. In the urgent lane one waiting wake-up is enough, as for messages."""
+    if lane == "urgent":
+        _wake(deliver, of, lane, min(batches, 1), most=MOST_URGENT)
+    else:
+        _wake(deliver, of, lane, batches, most=MOST)
 
 
 def wake_home(home: int, lane: Lane, batches: int) -> None:
@@ -439,7 +461,7 @@ def wake_home(home: int, lane: Lane, batches: int) -> None:
 
 def _wake(task: Task, of: PartitionRuntime, lane: Lane, times: int, *, most: int) -> None:
     """Sends so many wake-ups, but at most `most` for each partition wait in the lane: each serves all ready work of its own."""
-    if not times:
+    if times <= 0:
         return
     kwargs, runtime = _arguments(of, lane), get_runtime()
     try:
@@ -466,8 +488,8 @@ def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.broker.waiting(LANES[lane][0])
         messages, batches = of.journal.ready("e", lane), of.journal.ready("b", lane)
-        to_expand = min(messages, 1) if lane == "urgent" else min(messages, MOST)
-        lost = max(0, to_expand + min(batches, MOST) - on_their_way)
+        most = 1 if lane == "urgent" else MOST
+        lost = max(0, min(messages, most) + min(batches, most) - on_their_way)
         if not alone and (messages or batches):  # those that wait may all be for other partitions
             lost = max(1, lost)
         if lost:

@@ -28,6 +28,28 @@ print("went on")
 """
 
 
+OPEN = """
+from producers.partitions import UNTAGGED
+from worker.process.runtime import get_runtime
+from worker.process.tasks import FAN_OUT, open_for
+from worker.state.journal import Recorded
+from worker.state.partition import Keyspace
+[of] = get_runtime().partitions
+pieces = []
+def expand():
+    pieces.append(1)
+    if len(pieces) == 1:
+        open_for(0, 200)
+        print(get_runtime().broker.waiting("carillon.urgent"), "wake-ups while it takes them all next")
+        of.journal.open([Recorded(f"1-{n}", "demo", n + 1, f"c{n}") for n in range(FAN_OUT + 1)], token=1)
+        open_for(0, FAN_OUT)
+        print(get_runtime().broker.waiting("carillon.urgent"), "where more are ready")
+    return False
+print(of.expanders.work(expand, 9), len(pieces))
+open_for(0, 200)
+"""
+
+
 CLOSED = """
 from kombu.transport.redis import Channel
 def put(*_args, **_options):
@@ -119,6 +141,22 @@ def test_messages_have_one_wake_up_on_its_way_and_each_batch_has_its_own(redis_u
         Journal(untagged(redis), lease=8).take_messages("urgent", 10)
         assert run(redis_url).stderr == ""
         assert redis.llen("carillon:carillon.urgent") == 2, "somebody looked: what came since needs another"
+
+
+def test_many_urgent_batches_have_one_wake_up_and_whoever_gets_it_brings_others(redis_url):
+    done = run(redis_url, WAKE.replace('"bulk", 3', '"urgent", 50').replace("wake_fan_out(of, 1", "print(of, 1"))
+    assert done.returncode == 0, done.stderr
+    with connect(redis_url) as redis:
+        assert redis.llen("carillon:carillon.urgent") == 1
+
+
+def test_who_expands_in_the_leader_s_process_takes_many_messages_next_without_a_wake_up(redis_url):
+    done = run(redis_url, OPEN)
+    assert done.stdout.splitlines() == [
+        "0 wake-ups while it takes them all next",
+        "1 where more are ready",
+        "False 2",
+    ], done.stderr
 
 
 def test_wake_ups_of_one_app_never_stand_in_thousands_before_another_s(redis_url):

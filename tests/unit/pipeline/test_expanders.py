@@ -61,3 +61,15 @@ def test_whoever_has_something_else_to_do_leaves_and_says_whether_there_is_more(
     assert expanders.work(expand, 60.0, leaves=lambda: len(pieces) == 2)
     assert len(pieces) == 2
     assert expanders.room
+
+
+def test_who_expands_looks_again_where_it_is_asked_to() -> None:
+    expanders, pieces = Expanders(), list[bool]()
+    assert not expanders.look_again(), "nobody expands"
+
+    def expand() -> bool:
+        pieces.append(True)
+        return bool(len(pieces) == 1 and not expanders.look_again())
+
+    assert expanders.work(expand, 9) is False
+    assert len(pieces) == 2

@@ -68,6 +68,15 @@ def test_a_process_that_does_not_work_on_urgent_messages_takes_nothing() -> None
     threads.join(time.monotonic() + PATIENCE)
 
 
+def test_who_leaves_a_thread_to_others_takes_the_last_idle_one_from_nobody(threads: HandOver) -> None:
+    wait_until(threads.reserve)
+    threads.give(None)
+    assert not threads.offer(print, spare=1)
+    done = threading.Event()
+    wait_until(lambda: threads.offer(done.set))
+    assert done.wait(PATIENCE)
+
+
 def test_a_thread_that_is_reserved_is_nobody_else_s(threads: HandOver) -> None:
     done = threading.Event()
     wait_until(threads.reserve)

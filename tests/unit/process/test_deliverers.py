@@ -1,0 +1,87 @@
+"""A wake-up is not needed where enough threads deliver one batch after another, and none is forgotten."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.processes import PATIENCE as LONG
+from worker.process.deliverers import ENOUGH, PATIENCE, Deliverers
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def delivering(deliverers: Deliverers) -> Iterator[Callable[[], None]]:
+    """A thread that has a batch. Gives what ends that batch; no other follows."""
+    has_one, over, pieces = threading.Event(), threading.Event(), list[int]()
+
+    def deliver() -> bool:
+        pieces.append(1)
+        has_one.set()
+        over.wait(LONG)
+        return False
+
+    thread = threading.Thread(target=deliverers.work, args=(deliver, 9))
+    thread.start()
+    assert has_one.wait(LONG)
+    yield over.set
+    over.set()
+    thread.join(LONG)
+
+
+def test_it_goes_on_while_there_is_more_and_says_so_when_its_time_is_over() -> None:
+    clock, pieces = Clock(), list[float]()
+
+    def deliver() -> dict[str, int]:
+        pieces.append(clock.now)
+        clock.now += 0.04
+        return {"accepted": 1} if len(pieces) < 3 else {}
+
+    assert not Deliverers(clock=clock).work(deliver, 1.0)
+    assert len(pieces) == 3
+    assert Deliverers(clock=clock).work(lambda: deliver() or True, 0.1)
+    assert len(pieces) == 6
+
+
+def test_enough_threads_that_get_on_take_over_what_is_ready() -> None:
+    clock = Clock()
+    deliverers = Deliverers(clock=clock)
+    with ExitStack() as threads:
+        for n in range(ENOUGH):
+            assert not deliverers.take_over(), n
+            threads.enter_context(delivering(deliverers))
+        assert deliverers.take_over()
+        clock.now += 2 * PATIENCE
+        assert not deliverers.take_over(), "their batches wait for answers"
+
+
+def test_who_took_over_looks_once_more_before_it_ends() -> None:
+    deliverers, pieces = Deliverers(), list[int]()
+
+    def deliver() -> bool:
+        pieces.append(1)
+        if len(pieces) == 1:
+            assert deliverers.take_over()
+        return False
+
+    with ExitStack() as threads:
+        for _ in range(ENOUGH - 1):
+            threads.enter_context(delivering(deliverers))
+        assert not deliverers.work(deliver, 9)
+    assert len(pieces) == 2
+
+
+def test_a_fault_leaves_no_thread_that_seems_to_deliver() -> None:
+    deliverers = Deliverers()
+    for _ in range(ENOUGH):
+        with pytest.raises(ZeroDivisionError):
+            deliverers.work(lambda: 1 / 0, 9)
+    assert not deliverers.take_over()
