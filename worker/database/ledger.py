@@ -1,10 +1,11 @@
 """The ledger, with the outcome of every member of every message; and the dead letters."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
+import psycopg
 
 from producers.events import MAX_DOCUMENT
 from worker.core.ledger_entry import Entry
@@ -98,6 +99,12 @@ class Ledger:
         commit. After a crash in between, or if another process reads them before that, the same entries are written again,
         which changes nothing.
         """
+        try:
+            return self._flush(journal, limit, ledger_rows.copy)
+        except psycopg.errors.UniqueViolation:
+            return self._flush(journal, limit, ledger_rows.insert)
+
+    def _flush(self, journal: Accounts, limit: int, write: Callable[[Connection, Sequence[Entry]], None]) -> int:
         with self._pool.connection() as db:
             with db.transaction():
                 if not locks.try_ledger(db, journal.partition):
@@ -113,7 +120,7 @@ class Ledger:
                     entries.append(entry)
                     if entry.part.startswith("batch:"):
                         used.update([device for _, device in _decode_batch(entry.account).accepted])
-                ledger_rows.write(db, entries)
+                write(db, entries)
                 tallies.count(db, counted, journal.partition)
             self._use.note(db, used)
         journal.forget_accounts(documents)

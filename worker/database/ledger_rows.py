@@ -1,4 +1,4 @@
-"""Writes entries into the ledger by COPY in its binary form, which costs Postgres half of what INSERT costs it.
+"""Writes entries into the ledger: by COPY in its binary form, which costs Postgres half of what INSERT costs it, or by that.
 
 Source of the form: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 """
@@ -8,14 +8,13 @@ from struct import Struct
 from typing import Final
 
 import msgspec
-import psycopg
 
 from worker.core.ledger_entry import Entry
 from worker.database.postgres import Connection
 
 _COLUMNS: Final = b"carillon.ledger (at, day, app, event_id, part, account, moment, provider, took)"
 _COPY: Final = b"COPY " + _COLUMNS + b" FROM STDIN (FORMAT binary)"
-#: Leaves out what is there already. One parameter: a list of each column would cost the client as much as the rest.
+#: One parameter: a list of each column would cost the client as much as the rest.
 _INSERT: Final = (
     b"INSERT INTO " + _COLUMNS + b" SELECT statement_timestamp(), (statement_timestamp() AT TIME ZONE 'utc')::date,"
     b" e ->> 0, e ->> 1, e ->> 2, e -> 3, (e ->> 4)::bigint, (e ->> 5)::int, (e ->> 6)::int"
@@ -36,16 +35,19 @@ _JSON: Final = b"\x01"
 _LAST: Final = Struct("!iqiiii").pack
 
 
-def write(db: Connection, entries: Sequence[Entry]) -> None:
-    """Inside the caller's transaction, which has the ledger's lock. Those that are there already stay as they are."""
+def copy(db: Connection, entries: Sequence[Entry]) -> None:
+    """Inside the caller's transaction, which has the ledger's lock. Raises `UniqueViolation` where one is there already."""
     if not entries:
         return
     # By the time of now, with the lock: what is read by time misses no entry that was written meanwhile.
     [now] = db.execute(_NOW).fetchall()
-    try:
-        with db.transaction(), db.cursor() as cursor, cursor.copy(_COPY) as copy:
-            copy.write(_rows(entries, *now))
-    except psycopg.errors.UniqueViolation:
+    with db.cursor() as cursor, cursor.copy(_COPY) as writing:
+        writing.write(_rows(entries, *now))
+
+
+def insert(db: Connection, entries: Sequence[Entry]) -> None:
+    """The same, and those that are there already stay as they are."""
+    if entries:
         db.execute(_INSERT, [_encode(entries).decode()])
 
 

@@ -155,7 +155,7 @@ def test_a_tally_is_no_row_of_the_ledger_and_one_row_to_the_release_before(pipel
     with pipeline.pool.connection() as db:
         assert db.execute(of_tallies, (PART,)).fetchone() == (0,)
         # It writes whatever it finds as a ledger entry, and refuses a part that is there.
-        ledger_rows.write(db, [msgspec.json.decode(document, type=Entry) for document in documents])
+        ledger_rows.insert(db, [msgspec.json.decode(document, type=Entry) for document in documents])
         assert db.execute(of_tallies, (PART,)).fetchone() == (1,)
 
 
