@@ -12,8 +12,10 @@ Their keys: `worker/state/keys.py`.
 import contextlib
 import logging
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -51,6 +53,8 @@ _RECENTLY: Final = 30.0
 _REMEMBERED: Final = 20_000
 _ACCEPTED: Final = b'"accepted"'
 _decode_account: Final = msgspec.json.Decoder(Entry).decode
+#: Groups of an app's channels, as of parts/messages.lua.
+_GROUPS: Final = 32
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -215,17 +219,27 @@ class Journal:
 
         Returns how many others can be taken, and those that are leased to this worker.
         """
-        records = {one.entry: _opening(one) for one in messages}
         ready, turn, taken = self._open(token, messages, lease=self.lease)
+        by_entry = {one.entry: one for one in messages}
         found = []
-        for name, group in taken:
-            entry, app, place, channel = records[name.decode()]
-            state = f"{app}\n\n{place}\n{channel}"
-            found.append(Opened(entry, app, "", documents[entry], place, state, group.decode(), turn.decode()))
+        for entry, group in taken:
+            one = by_entry[entry.decode()]
+            of_task = group.decode(), turn.decode()
+            found.append(Opened(one.entry, one.app, "", documents[one.entry], one.place, _state(one), *of_task))
         return int(ready), found
 
     def _open(self, token: int, messages: Sequence[Recorded], *, lease: float) -> Any:
-        answer = self._scripts.open(token=token, messages=[*map(_opening, messages)], lease=lease)
+        of_groups: defaultdict[str, list[Recorded]] = defaultdict(list)
+        for one in messages:
+            of_groups[_group_of(one.app, one.channel)].append(one)
+        in_order = list(chain.from_iterable(of_groups.values()))
+        answer = self._scripts.open(
+            token=token,
+            groups=[(group, len(some)) for group, some in of_groups.items()],
+            entries=[one.entry for one in in_order],
+            states=[_state(one) for one in in_order],
+            lease=lease,
+        )
         if not answer:
             raise LeaseLost("a newer leader opens messages")
         return answer
@@ -242,10 +256,11 @@ class Journal:
         of a channel that another task expands are left out.
         """
         with self._gate:
-            taken = self._scripts.take_messages(
+            turn, taken = self._scripts.take_messages(
                 lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE
             )
-        found = [_opened(*one) for one in taken]
+        of_task, parts = turn.decode(), iter(taken)
+        found = [_opened(*one, of_task) for one in zip(parts, parts, parts, parts, strict=True)]
         for one in found:
             if not one.document:
                 log.error(
@@ -322,9 +337,12 @@ class Journal:
         """
         first = next((one for one in queued if self._is_at_once(one, full)), None) if full is not None else None
         here = [one for one in missed if self._of.is_home(one.app)]
-        left = _left_for_users(here)
+        left, as_taken = _left_for_users(here), _steps(steps)
         stale, freed, *taken = self._scripts.expand(
-            steps=steps,
+            tasks=as_taken.tasks,
+            steps=as_taken.steps,
+            single=as_taken.single,
+            pages=as_taken.pages,
             patience=OVERTAKE,
             batches=self._queued(queued),
             looks=[_queued_look(one) for one in looks],
@@ -630,18 +648,48 @@ class Journal:
         return records
 
 
-def _opening(one: Recorded) -> tuple[str, str, int, str]:
-    """As `messages` of open.lua."""
-    return one.entry, one.app, one.place, batches.channel_key(one.channel)
+def _state(one: Recorded) -> str:
+    """What EXPANDING keeps of a message at its beginning."""
+    return f"{one.app}\n\n{one.place}\n{batches.channel_key(one.channel)}"
 
 
-def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: bytes) -> Opened:
+@lru_cache(maxsize=8192)
+def _group_of(app: str, channel: str) -> str:
+    """The group of the channel, as of parts/messages.lua; `@<app>` for none."""
+    return f"{int(batches.channel_key(channel)[:2], 16) % _GROUPS}@{app}" if channel else f"@{app}"
+
+
+def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: str) -> Opened:
     kept = state.decode()
     app, cursor, place, *_ = (*kept.split("\n", 3), "", "")
     id = entry.decode()
     of = entry_of(id)
     number = "" if of == id else id.partition("/")[0]
-    return Opened(of, app, cursor, document, int(place or 0), kept, group.decode(), turn.decode(), number)
+    return Opened(of, app, cursor, document, int(place or 0), kept, group.decode(), turn, number)
+
+
+class _Steps(NamedTuple):
+    """Steps as expand.lua has them."""
+
+    tasks: list[tuple[str, str, int]]
+    steps: list[str]
+    single: list[tuple[str, str]]
+    pages: list[tuple[str, str]]
+
+
+def _steps(steps: Sequence[Step]) -> _Steps:
+    of_tasks: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    single: list[tuple[str, str]] = []
+    pages: list[tuple[str, str]] = []
+    for entry, state, following, group, turn in steps:
+        if group:
+            of_tasks[group, turn].append(entry)
+        else:
+            single.append((entry, state))
+        if following != DONE:
+            pages.append((entry, following))
+    tasks = [(group, turn, len(entries)) for (group, turn), entries in of_tasks.items()]
+    return _Steps(tasks, list(chain.from_iterable(of_tasks.values())), single, pages)
 
 
 def _look_id(number: str, entry: str) -> str:

@@ -1,33 +1,40 @@
--- Takes steps of expansions, each with the entry's state as it was taken, and the cursor of its next page or '-'; with what they made.
--- A second look has one step, '-'. Takes all, or, when another worker was first with any, nothing. A channel's messages wait for an
--- earlier one for `patience` seconds. The batch `at_once` ('' for none) is leased to the caller for `lease` seconds, where it is the next.
--- ARGV: steps [entry, state, following, group, turn], patience: number, batches [id, document, app, lane, devices, entries, delay,
---   way, lines, behind, takes_over, ahead], looks [id, delay, state],
+-- Takes steps of expansions with what they made: all, or, when another worker was first with any, nothing. A step ends the expansion,
+-- but for those in `pages`, whose next page begins at `following`. A second look has one step. `tasks`: groups that the caller has taken,
+-- and how many of `steps` are the messages of each, in their order. `single`: steps of no group, with the entry's state as it was taken.
+-- A channel's messages wait for an earlier one for `patience` seconds. The batch `at_once` ('' for none) is leased to the caller for
+-- `lease` seconds, where it is the next.
+-- ARGV: tasks [group, turn, n], steps [entry], single [entry, state], pages [entry, following], patience: number,
+--   batches [id, document, app, lane, devices, entries, delay, way, lines, behind, takes_over, ahead], looks [id, delay, state],
 --   missed [app, user, conversation, line, called, ends, due], badges [app, device, place, number], silent [app, user, due],
 --   answered [name], homeward [home, note], counts [app, counter, amount], accounts [document], at_once, lease: number
 -- Returns: the entries with which another was first, how many messages can be taken by now that waited, and of the batch that is leased
 --   {badges, waits, overtaking, troubled} as take_batch.lua has it; without that nothing.
 -- Twice: does nothing, and returns every entry.
 -- With: at_once, batches, channels, expansion, homeward, missed, new_looks, reminders, second_looks, totals
-local entries, stale, turns, groups, ended_looks = {}, {}, {}, {}, {}
-for _, entry, _, _, group in each(steps) do
-  entries[#entries + 1] = entry
-  if group ~= '' and not turns[group] then
-    turns[group] = true
-    groups[#groups + 1] = group
+local stale, of_group, at = {}, {}, steps.first
+for _, group, turn, n in each(tasks) do
+  local held, mine = {}, {}
+  -- What a task has taken is as it was while the task has it.
+  if redis.call('HGET', EXPANDING_GROUPS, group) == turn then
+    for _, entry in ipairs(redis.call('LRANGE', TAKEN .. group, 0, -1)) do held[entry] = true end
   end
-end
-for k, turn in ipairs(values(EXPANDING_GROUPS, groups)) do turns[groups[k]] = turn end
-local states, n = values(EXPANDING, entries), 0
-for k, id in ipairs(entries) do
-  if is_second_look(id) then
-    states[k] = state_of(id)
-    ended_looks[#ended_looks + 1] = id
+  for i = at, at + n - 1 do
+    local entry = ARGV[i]
+    if held[entry] then mine[#mine + 1] = entry else stale[#stale + 1] = entry end
   end
+  at = at + n
+  of_group[#of_group + 1] = {group, mine}
 end
-for _, entry, state, _, group, turn in each(steps) do
-  n = n + 1
-  if states[n] ~= state or group ~= '' and turns[group] ~= turn then stale[#stale + 1] = entry end
+local entries, k, ended_looks = {}, 0, {}
+for _, entry in each(single) do entries[#entries + 1] = entry end
+local states = values(EXPANDING, entries)
+for _, entry, state in each(single) do
+  k = k + 1
+  if is_second_look(entry) then
+    states[k] = state_of(entry)
+    ended_looks[#ended_looks + 1] = entry
+  end
+  if states[k] ~= state then stale[#stale + 1] = entry end
 end
 if #stale > 0 then return {stale, 0} end
 
@@ -48,7 +55,7 @@ local function hand_on(channel)
   return add_to_group('LPUSH', group_of_line(channel), {following})
 end
 
-local open, done, ended, finished, freed = units(), {}, {}, {}, 0
+local open, freed = units(), 0
 -- The numbers of the batch that is taken count these.
 for i in each(badges) do count_unsent(unpack(ARGV, i, i + 3)) end
 local taken
@@ -64,33 +71,43 @@ for _, name in each(answered) do end_reminder(name) end
 for _, home, note in each(homeward) do send_home(home, note) end
 for _, app, counter, amount in each(counts) do count(app, counter, amount) end
 add_accounts(accounts)
-local any_channel = redis.call('EXISTS', EXPANDING_CHANNELS) == 1
-for _, entry, state, following, group in each(steps) do
-  if group ~= '' then
-    put_under(finished, group, entry)
-  elseif following == '-' then
-    ended[#ended + 1] = 'e:' .. entry
+local going_on, any_channel = {}, redis.call('EXISTS', EXPANDING_CHANNELS) == 1
+for _, entry, following in each(pages) do going_on[entry] = following end
+-- What a step does to its channel, and to an expansion that goes on.
+local function pass(entry, state)
+  local following = going_on[entry]
+  if not following and not any_channel or is_second_look(entry) then return end
+  local app, cursor, place, key = expansion(state)
+  local channel = key ~= '' and key .. '@' .. app
+  if following then
+    redis.call('HSET', EXPANDING, entry, table.concat({app, following, place, key}, '\n'))
+    if channel and cursor == '' then redis.call('HSET', EXPANDING_CHANNELS, channel, entry) end
+    make_ready('bulk', app, entry)
+  elseif channel and redis.call('HGET', EXPANDING_CHANNELS, channel) == entry then
+    freed = freed + (cursor ~= '' and hand_on or free_channel)(channel)
   end
-  if following == '-' then
+end
+if any_channel or next(going_on) then
+  for i, state in ipairs(values(EXPANDING, ARGV, steps.first, steps.last)) do pass(ARGV[steps.first + i - 1], state) end
+end
+for _, entry, state in each(single) do pass(entry, state) end
+
+local done, ended = {}, {}
+for i = steps.first, steps.last do
+  if not going_on[ARGV[i]] then done[#done + 1] = ARGV[i] end
+end
+open:add_all(done, -1)
+for _, entry in ipairs(entries) do
+  if not going_on[entry] then
+    ended[#ended + 1] = 'e:' .. entry
     done[#done + 1] = entry
     open:add(entry_of(entry), -1)
-  end
-  if following ~= '-' or any_channel and not is_second_look(entry) then
-    local app, cursor, place, key = expansion(state)
-    local channel = key ~= '' and key .. '@' .. app
-    if following ~= '-' then
-      redis.call('HSET', EXPANDING, entry, table.concat({app, following, place, key}, '\n'))
-      if channel and cursor == '' then redis.call('HSET', EXPANDING_CHANNELS, channel, entry) end
-      make_ready('bulk', app, entry)
-    elseif channel and redis.call('HGET', EXPANDING_CHANNELS, channel) == entry then
-      freed = freed + (cursor ~= '' and hand_on or free_channel)(channel)
-    end
   end
 end
 bulk('HDEL', EXPANDING, done)
 bulk('ZREM', DUE, ended)
 bulk('HDEL', SECOND_LOOKS, ended_looks)
 bulk('ZREM', SECOND_LOOKS_DUE, ended_looks)
-for _, group in ipairs(finished) do freed = freed + done_in_group(group, finished[group]) end
+freed = freed + done_in_groups(of_group)
 open:apply()
 return {stale, freed, taken}

@@ -133,6 +133,6 @@ else
   for _, follower in ipairs(followers) do let_go(follower, id, freed) end
   redis.call('DEL', FOLLOWERS .. id)
 end
-for entry in entries_in(batch[1]) do open:add(entry, -1) end
+open:add_all(entries_in(batch[1]), -1)
 open:apply()
 return by_lane(freed)

@@ -7,7 +7,7 @@
 local answer, claim, sending = NUMBERED .. id, BATCH .. id, SENDING .. way
 local all, heads = parsed(orders)
 local known = again == '1' or redis.call('EXISTS', answer) == 1
-local counted, before, devices = numbers(app, all, heads, known)
+local counted, before, devices = numbers(app, orders, all, heads, known)
 local badges = table.concat(counted, ',')
 redis.call('HSET', answer, 'app', app, 'provider', way, 'devices', orders, 'badges', badges)
 if #before > 0 then redis.call('HSET', answer, 'before', table.concat(before, ',')) end

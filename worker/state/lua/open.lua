@@ -1,60 +1,75 @@
 -- Messages that intake has recorded begin their life. One that has left its stream has had it: what is behind the last that was opened
 -- of its stream cannot have. With a `lease` (seconds; 0: none) the caller takes them at once, as take_messages.lua would give them: while
--- nothing waits in the urgent lane, those whose group and channel no other task has. `token`: the leader's.
--- ARGV: token, messages [entry, app, place, channel], lease: number
+-- nothing waits in the urgent lane, those whose group and channel no other task has. `token`: the leader's. `groups`: how many of the
+-- messages are of each, in their order; `@<app>` for those of no channel. `states` are what EXPANDING keeps of them.
+-- ARGV: token, groups [group, n], entries [entry], states [state], lease: number
 -- Returns: how many messages can be taken by now, the turn of this task, and {entry, group} of each that it takes; nothing for a leader
 --   that has been replaced: what it knows may have been lost in a failover, and have come back as another entry.
 -- Twice: does nothing. What the first call took comes back when its lease is over.
--- With: inlet, messages, places, streams
+-- With: expansion, inlet, messages, places, streams
 if not leads(token) then return {} end
-local entries, last, states, opened, groups, single, ready, held = {}, {}, {}, {}, {}, {}, 0, {}
 local at_once = lease > 0 and redis.call('EXISTS', READY .. 'urgent') == 0
 local others = at_once and redis.call('EXISTS', EXPANDING_CHANNELS) == 1
-for _, entry in each(messages) do entries[#entries + 1] = entry end
-local units, k = values(OPEN, entries), 0
-for _, entry, app, place, channel in each(messages) do
-  k = k + 1
+local units, before, last = values(OPEN, ARGV, entries.first, entries.last), {}, {}
+-- Whether it is behind the last that was opened before.
+local function is_fresh(entry)
   local stream, id = on_stream(entry)
-  if last[stream] == nil then last[stream] = redis.call('HGET', OPENED, stream) or '0-0' end
-  local fresh = newer(id, last[stream])
-  if fresh then last[stream] = id end
-  if not units[k] and not opened[entry] and (fresh or on_its_stream(entry)) then
-    opened[entry] = true
-    opened[#opened + 1], opened[#opened + 2] = entry, 1
-    states[#states + 1] = entry
-    states[#states + 1] = app .. '\n\n' .. place .. '\n' .. channel
-    if channel ~= '' then
-      local group = group_of(channel, app)
-      put_under(groups, group, entry)
-      held[group] = held[group] or others and redis.call('HEXISTS', EXPANDING_CHANNELS, channel .. '@' .. app) == 1
-    else
-      single[#single + 1] = {app, entry}
+  if not last[stream] then
+    before[stream] = redis.call('HGET', OPENED, stream) or '0-0'
+    last[stream] = before[stream]
+  end
+  if not newer(id, last[stream]) then return newer(id, before[stream]) end
+  last[stream] = id
+  return true
+end
+local opened, kept, of_groups, at = {}, {}, {}, 0
+for _, group, n in each(groups) do
+  local mine = {held = false}
+  for k = at + 1, at + n do
+    local entry, state = ARGV[entries.first + k - 1], ARGV[states.first + k - 1]
+    local fresh = is_fresh(entry)
+    if not units[k] and not opened[entry] and (fresh or on_its_stream(entry)) then
+      opened[entry] = true
+      opened[#opened + 1], opened[#opened + 2] = entry, 1
+      kept[#kept + 1], kept[#kept + 2] = entry, state
+      mine[#mine + 1] = entry
+      if others then
+        local app, _, _, channel = expansion(state)
+        mine.held = mine.held or redis.call('HEXISTS', EXPANDING_CHANNELS, channel .. '@' .. app) == 1
+      end
     end
   end
+  at = at + n
+  of_groups[#of_groups + 1] = {group, mine}
 end
 bulk('HSET', OPEN, opened)
-bulk('HSET', EXPANDING, states)
+bulk('HSET', EXPANDING, kept)
 for stream, id in pairs(last) do redis.call('HSET', OPENED, stream, id) end
-local turn, taken, leases, ends = '0', {}, {}, at_once and now() + lease
-for _, group in ipairs(groups) do
-  local free = at_once and not held[group] and redis.call('EXISTS', READY_IN_GROUP .. group) == 0
-  if free and redis.call('HEXISTS', EXPANDING_GROUPS, group) == 0 then
+local turn, taken, leases, ends, ready = '0', {}, {}, at_once and now() + lease, 0
+local function is_free(group, held)
+  if not at_once or held or redis.call('EXISTS', READY_IN_GROUP .. group) == 1 then return false end
+  return redis.call('HEXISTS', EXPANDING_GROUPS, group) == 0
+end
+for _, of in ipairs(of_groups) do
+  local group, mine = of[1], of[2]
+  if string.byte(group) == 64 then
+    for _, entry in ipairs(mine) do
+      if at_once then
+        leases[#leases + 1], leases[#leases + 2] = ends, 'e:' .. entry
+        taken[#taken + 1] = {entry, ''}
+      else
+        make_ready('urgent', app_in(group), entry)
+        ready = ready + 1
+      end
+    end
+  elseif #mine > 0 and is_free(group, mine.held) then
     if turn == '0' then turn = string.format('%.0f', redis.call('INCR', TURN)) end
-    bulk('RPUSH', TAKEN .. group, groups[group])
+    bulk('RPUSH', TAKEN .. group, mine)
     redis.call('HSET', EXPANDING_GROUPS, group, turn)
     leases[#leases + 1], leases[#leases + 2] = ends, 'g:' .. group
-    for _, entry in ipairs(groups[group]) do taken[#taken + 1] = {entry, group} end
-  else
-    ready = ready + add_to_group('RPUSH', group, groups[group])
-  end
-end
-for _, one in ipairs(single) do
-  if at_once then
-    leases[#leases + 1], leases[#leases + 2] = ends, 'e:' .. one[2]
-    taken[#taken + 1] = {one[2], ''}
-  else
-    make_ready('urgent', one[1], one[2])
-    ready = ready + 1
+    for _, entry in ipairs(mine) do taken[#taken + 1] = {entry, group} end
+  elseif #mine > 0 then
+    ready = ready + add_to_group('RPUSH', group, mine)
   end
 end
 bulk('ZADD', DUE, leases)

@@ -16,6 +16,7 @@ for way in string.gmatch(full, '[^,]+') do is_full[way] = true end
 -- The batches that have any of these devices, and of these one whose turn is after `turn` and that neither is being sent nor awaited.
 local function holders_of(id, way, devices, turn)
   local found, there, later = {}, {[id] = true}, nil
+  if nobody_sends(way) then return found, later end
   for _, holder in pairs(values(SENDING .. way, devices)) do
     if holder and not there[holder] then
       there[holder] = true
@@ -127,7 +128,7 @@ end
 local function hand_out(id, batch, devices, heads, stop, held)
   local key, way = BATCH .. id, batch[6]
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
-  local counted, before = numbers(batch[4], devices, heads, batch[2])
+  local counted, before = numbers(batch[4], batch[3], devices, heads, batch[2])
   local badges = table.concat(counted, ',')
   redis.call('HSET', key, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t))
   if #before > 0 then redis.call('HSET', key, 'before', table.concat(before, ',')) end

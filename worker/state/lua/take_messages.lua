@@ -3,12 +3,13 @@
 -- `octets` together, the others go back to the head of their lines. A message whose channel another one has goes into the channel's
 -- line, for `patience` seconds at most.
 -- ARGV: lane, limit: number, lease: number, octets: number, patience: number
--- Returns: {entry, state, document, group, turn} of each. Without a group ('') it is leased by itself; `turn` is this task's.
+-- Returns: the turn of this task, and of each in a row: entry, state, document, and its group. Without a group ('') it is leased by itself.
 -- Twice: takes others; the first ones come back when their lease is over.
 -- With: channels, documents, expansion, second_looks, trimmed
 local t = now()
 if lane == 'urgent' then redis.call('DEL', WOKEN) end
-local ends, found, leases, look_leases, turn = t + lease, {}, {}, {}, nil
+local ends, found, count, leases, look_leases, turn, turns = t + lease, {}, 0, {}, {}, nil, {}
+local any_channel = redis.call('EXISTS', EXPANDING_CHANNELS) == 1
 
 local function add(entry, state, group)
   local document = document_of(entry_of(entry))
@@ -17,12 +18,14 @@ local function add(entry, state, group)
     note_trimmed(on_stream(entry_of(entry)), 1)
   end
   octets = octets - #document
-  found[#found + 1] = {entry, state, document, group, turn or '0'}
+  local at = 4 * count
+  count = count + 1
+  found[at + 1], found[at + 2], found[at + 3], found[at + 4] = entry, state, document, group
 end
 
 -- Of the app's own list: those of the lane, or second looks. Returns how many.
 local function take_single(list, app, most)
-  local line, before = READY_OF_APP .. list .. ':' .. app, #found
+  local line, before = READY_OF_APP .. list .. ':' .. app, count
   local entries = redis.call('LPOP', line, most) or {}
   for k, state in ipairs(values(list == 'looks' and SECOND_LOOKS or EXPANDING, entries)) do
     if octets <= 0 then
@@ -38,13 +41,13 @@ local function take_single(list, app, most)
       add(entries[k], state, '')
     end
   end
-  return #found - before
+  return count - before
 end
 
 -- The entries whose channel another one has, by index: its place and channel.
 local function held_of(entries, states)
   local held = {}
-  if redis.call('EXISTS', EXPANDING_CHANNELS) == 0 then return held end
+  if not any_channel then return held end
   local channels, places, at = {}, {}, {}
   for k, state in ipairs(states) do
     if state then
@@ -60,7 +63,7 @@ end
 
 -- Those of a group that wait for no other. Returns how many.
 local function take_group(group, most)
-  local line, taken, waiting, before = READY_IN_GROUP .. group, {}, {}, #found
+  local line, taken, waiting, before = READY_IN_GROUP .. group, {}, {}, count
   local entries = redis.call('LPOP', line, most) or {}
   local states = values(EXPANDING, entries)
   local held = held_of(entries, states)
@@ -81,24 +84,23 @@ local function take_group(group, most)
   for _, channel in ipairs(waiting) do hold(channel, waiting[channel], patience) end
   if #taken > 0 then
     bulk('RPUSH', TAKEN .. group, taken)
-    redis.call('HSET', EXPANDING_GROUPS, group, turn)
-    leases[#leases + 1] = ends
-    leases[#leases + 1] = 'g:' .. group
+    turns[#turns + 1], turns[#turns + 2] = group, turn
+    leases[#leases + 1], leases[#leases + 2] = ends, 'g:' .. group
   elseif redis.call('EXISTS', line) == 1 then
     redis.call('RPUSH', GROUPS_IN_TURN .. app_in(group), group)
   end
-  return #found - before
+  return count - before
 end
 
 -- What is held costs one of so many.
 local tries = 256
 local function take(list, most)
   local apps = READY .. list
-  while #found < most and octets > 0 and tries > 0 do
+  while count < most and octets > 0 and tries > 0 do
     local app = redis.call('LPOP', apps)
     if not app then break end
     tries = tries - 1
-    local share = math.ceil((most - #found) / (redis.call('LLEN', apps) + 1))
+    local share = math.ceil((most - count) / (redis.call('LLEN', apps) + 1))
     local taken = take_single(list, app, share)
     while list == 'urgent' and taken < share and octets > 0 and tries > 0 do
       local group = redis.call('LPOP', GROUPS_IN_TURN .. app)
@@ -112,6 +114,7 @@ end
 if lane == 'urgent' then take('looks', math.ceil(limit / 2)) end
 take(lane, limit)
 if lane == 'urgent' then take('looks', limit) end
+bulk('HSET', EXPANDING_GROUPS, turns)
 bulk('ZADD', DUE, leases)
 bulk('ZADD', SECOND_LOOKS_DUE, look_leases)
-return found
+return {turn or '0', found}

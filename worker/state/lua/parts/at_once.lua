@@ -4,6 +4,7 @@ local function is_next(lane, way, devices)
   local whole = whole_of(way) or way
   local hindered = redis.call('EXISTS', TURNS .. lane, line_of(lane, way), QUOTA .. way, BREAKER .. way, QUOTA .. whole, BREAKER .. whole)
   if hindered > 0 then return false end
+  if nobody_sends(way) then return true end
   for _, holder in ipairs(values(SENDING .. way, devices)) do
     if holder then return false end
   end
@@ -19,7 +20,7 @@ local function add_taken(open, turn, lease, id, document, app, lane, orders, ent
   bulk('HSET', SENDING .. way, mine)
   redis.call('EXPIRE', SENDING .. way, 86400)
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
-  local counted, before = numbers(app, devices, heads)
+  local counted, before = numbers(app, orders, devices, heads)
   local badges, taken = table.concat(counted, ','), string.format('%.3f', t)
   store_batch(open, turn, id, document, app, lane, orders, entries, way, 'claimed', 1, 'badges', badges, 'leased', 1, 'taken', taken)
   if #before > 0 then redis.call('HSET', BATCH .. id, 'before', table.concat(before, ',')) end

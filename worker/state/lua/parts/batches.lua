@@ -4,7 +4,7 @@ local function store_batch(open, turn, id, document, app, lane, devices, entries
   turn = turn or redis.call('INCR', TURN)
   redis.call('HSET', BATCH .. id, 'doc', document, 'app', app, 'lane', lane, 'devices', devices, 'entries', entries,
     'provider', way, 'turn', turn, ...)
-  for entry in entries_in(entries) do open:add(entry, 1) end
+  open:add_all(entries_in(entries), 1)
   return turn
 end
 -- Adds a batch: its entries' units to `open`, and the batch to its line, or to DUE where it is to be taken after `delay` seconds. Its

@@ -31,17 +31,29 @@ local function add_to_group(command, group, entries)
   if first then give_group_turn(group) end
   return #entries
 end
--- The task that has the group is done with these of its messages. Returns how many wait there and can be taken by now.
-local function done_in_group(group, entries)
-  local taken = TAKEN .. group
-  if redis.call('LLEN', taken) > #entries then
-    for _, entry in ipairs(entries) do redis.call('LREM', taken, 1, entry) end
-    if redis.call('EXISTS', taken) == 1 then return 0 end
+-- The task that has these groups is done with these of their messages, {group, entries} of each. Returns how many wait there and can be
+-- taken by now.
+local function done_in_groups(all)
+  local free, leases, waiting = {}, {}, 0
+  for _, of in ipairs(all) do
+    local group, entries = of[1], of[2]
+    local taken = TAKEN .. group
+    local left = redis.call('LLEN', taken)
+    if left > #entries then
+      for _, entry in ipairs(entries) do left = left - redis.call('LREM', taken, 1, entry) end
+    else
+      left = 0
+      redis.call('DEL', taken)
+    end
+    if left == 0 then free[#free + 1], leases[#leases + 1] = group, 'g:' .. group end
   end
-  redis.call('DEL', taken)
-  redis.call('HDEL', EXPANDING_GROUPS, group)
-  redis.call('ZREM', DUE, 'g:' .. group)
-  local waiting = redis.call('LLEN', READY_IN_GROUP .. group)
-  if waiting > 0 then give_group_turn(group) end
+  bulk('HDEL', EXPANDING_GROUPS, free)
+  bulk('ZREM', DUE, leases)
+  for _, group in ipairs(free) do
+    local n = redis.call('LLEN', READY_IN_GROUP .. group)
+    if n > 0 then give_group_turn(group) end
+    waiting = waiting + n
+  end
   return waiting
 end
+local function done_in_group(group, entries) return done_in_groups({{group, entries}}) end

@@ -5,7 +5,7 @@ local LAST_ID = '18446744073709551615-18446744073709551615'
 local function newer(a, b)
   -- Mostly ids of one shape, whose order is that of the text.
   local dash = #a == #b and string.find(a, '-', 1, true)
-  if dash and dash == string.find(b, '-', 1, true) and string.find(a, '^%d') then return a > b end
+  if dash and dash > 1 and dash == string.find(b, '-', 1, true) then return a > b end
   local a_ms, a_n = string.match(a, '^(%d+)-(%d+)$')
   local b_ms, b_n = string.match(b, '^(%d+)-(%d+)$')
   if not a_ms and not b_ms then

@@ -7,8 +7,4 @@ local function count(app, counter, amount)
   end
 end
 -- JSON documents for the ledger.
-local function add_accounts(list)
-  local documents = {}
-  for _, document in each(list) do documents[#documents + 1] = document end
-  bulk('RPUSH', ACCOUNTS, documents)
-end
+local function add_accounts(list) bulk('RPUSH', ACCOUNTS, ARGV, list.first, list.last) end

@@ -1,0 +1,50 @@
+"""Groups of channels: the journal names them as the scripts do, and what a task has of them is its own until it is done."""
+
+from worker.state import keys
+from worker.state.journal import DONE, Journal, Recorded
+from worker.state.redis import Redis
+
+CHANNELS = [f"channel-{n}" for n in range(64)]
+
+
+def opened(redis: Redis, journal: Journal, channels: list[str]) -> None:
+    for n, _ in enumerate(channels, 1):
+        redis.xadd(keys.EVENTS(), {"event": "{}"}, id=f"{n}-1")
+    journal.open([Recorded(f"{n}-1", "demo", n, channel) for n, channel in enumerate(channels, 1)], token=0)
+
+
+def test_the_journal_puts_a_channel_into_the_group_in_which_scripts_look_for_it(redis: Redis, journal: Journal) -> None:
+    opened(redis, journal, CHANNELS)
+    taken = journal.take_messages("urgent", 100)
+    assert len({one.group for one in taken}) > 16
+    for one in taken:
+        journal.abandon(one.entry)
+    assert not redis.exists(keys.EXPANDING(), keys.EXPANDING_GROUPS(), keys.DUE())
+    assert not redis.keys(keys.TAKEN("*"))
+
+
+def test_of_a_group_some_messages_are_expanded_and_the_others_stay_the_tasks(redis: Redis, journal: Journal) -> None:
+    opened(redis, journal, ["general"] * 3)
+    first, second, third = journal.take_messages("urgent", 10)
+    assert journal.expand([first.step(DONE)], [], {}, []) == (set(), 0)
+    assert journal.expand([first.step(DONE), second.step(DONE)], [], {}, []) == ({first.entry}, 0)
+    assert journal.expand([second.step(DONE)], [], {}, []) == (set(), 0)
+    journal.give_back("urgent", [third])
+    assert journal.expand([third.step(DONE)], [], {}, []) == ({third.entry}, 0), "another task may have it"
+    [again] = journal.take_messages("urgent", 10)
+    assert journal.expand([again.step(DONE)], [], {}, []) == (set(), 0)
+    assert not redis.exists(keys.OPEN(), keys.EXPANDING(), keys.EXPANDING_GROUPS(), keys.TAKEN(again.group))
+
+
+def test_messages_with_and_without_a_channel_are_expanded_together(redis: Redis, journal: Journal) -> None:
+    opened(redis, journal, ["", "general", ""])
+    taken = journal.take_messages("urgent", 10)
+    assert sorted((one.entry, bool(one.group)) for one in taken) == [("1-1", False), ("2-1", True), ("3-1", False)]
+    goes_on = next(one for one in taken if one.group)
+    steps = [one.step("[8]" if one is goes_on else DONE) for one in taken]
+    assert journal.expand(steps, [], {}, []) == (set(), 0)
+    [page] = journal.take_messages("bulk", 10)
+    assert (page.entry, page.cursor, page.group) == ("2-1", "[8]", "")
+    assert journal.expand([goes_on.step(DONE)], [], {}, []) == ({"2-1"}, 0)
+    assert journal.expand([page.step(DONE)], [], {}, []) == (set(), 0)
+    assert not redis.exists(keys.OPEN(), keys.EXPANDING(), keys.EXPANDING_CHANNELS(), keys.DUE())
