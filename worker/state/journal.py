@@ -259,8 +259,7 @@ class Journal:
             turn, taken = self._scripts.take_messages(
                 lane=lane, limit=limit, lease=self.lease, octets=OCTETS, patience=OVERTAKE
             )
-        of_task, parts = turn.decode(), iter(taken)
-        found = [_opened(*one, of_task) for one in zip(parts, parts, parts, parts, strict=True)]
+        found = list(_opened(taken, turn.decode()))
         for one in found:
             if not one.document:
                 log.error(
@@ -659,13 +658,20 @@ def _group_of(app: str, channel: str) -> str:
     return f"{int(batches.channel_key(channel)[:2], 16) % _GROUPS}@{app}" if channel else f"@{app}"
 
 
-def _opened(entry: bytes, state: bytes, document: bytes, group: bytes, turn: str) -> Opened:
-    kept = state.decode()
-    app, cursor, place, *_ = (*kept.split("\n", 3), "", "")
-    id = entry.decode()
-    of = entry_of(id)
-    number = "" if of == id else id.partition("/")[0]
-    return Opened(of, app, cursor, document, int(place or 0), kept, group.decode(), turn, number)
+def _opened(taken: Sequence[bytes], turn: str) -> Iterator[Opened]:
+    """What take_messages.lua gave: messages of one group stand in a row."""
+    parts = iter(taken)
+    before, group = b"", ""
+    for name, state, document, of in zip(parts, parts, parts, parts, strict=True):
+        if of != before:
+            before, group = of, of.decode()
+        id, kept = name.decode(), state.decode()
+        app, cursor, *rest = kept.split("\n", 3)
+        place = int(rest[0] or 0) if rest else 0
+        # What is in a group is no second look.
+        entry = id if group else entry_of(id)
+        look = "" if entry == id else id.partition("/")[0]
+        yield Opened(entry, app, cursor, document, place, kept, group, turn, look)
 
 
 class _Steps(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
+import hiredis
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
@@ -48,6 +49,7 @@ def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | 
         "health_check_interval": 15,
         "protocol": 2,
         "retry": Retry(ExponentialBackoff(base=0.05, cap=0.5), retries),
+        "command_packer": _Packer(),
     }
     asked = credentials.known(url)
     if url.startswith(FOLLOWED):
@@ -58,6 +60,13 @@ def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | 
     pool = client.connection_pool
     pool.connection_class = _heeding(pool.connection_class)
     return client
+
+
+class _Packer:
+    """Packs commands as redis-py does, but asks no argument, in Python, whether it is a view of memory: none of ours is."""
+
+    def pack(self, name: str, *arguments: Any) -> list[bytes]:
+        return [hiredis.pack_command((*name.encode().split(), *arguments))]
 
 
 @cache

@@ -16,7 +16,7 @@ of the text, so each partition has scripts of its own.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from importlib.resources import files
 from itertools import chain
@@ -63,21 +63,28 @@ class Script:
     def __call__(self, **given: Any) -> Any:
         if given.keys() != self._names:
             raise TypeError(f"{self._name}.lua takes {sorted(self._names)}, not {sorted(given)}")
-        keys = chain.from_iterable(self._values(one, given[one.name], counted=False) for one in self._source.keys)
-        argv = chain.from_iterable(self._values(one, given[one.name], counted=True) for one in self._source.argv)
-        call = partial(self._call, keys=list(keys) or self._home, args=list(argv))
+        keys: list[Any] = []
+        argv: list[Any] = []
+        for one in self._source.keys:
+            self._add(keys, one, given[one.name], counted=False)
+        for one in self._source.argv:
+            self._add(argv, one, given[one.name], counted=True)
+        call = partial(self._call, keys=keys or self._home, args=argv)
         try:
             return call()
         except NoScriptError:  # the primary that loaded it was replaced before it ran it
             return call()
 
-    def _values(self, argument: Argument, given: Any, *, counted: bool) -> Iterable[Any]:
+    def _add(self, values: list[Any], argument: Argument, given: Any, *, counted: bool) -> None:
         if not (width := len(argument.fields)):
-            return (given,)
-        values = list(given) if width == 1 else list(chain.from_iterable(given))
-        if len(values) != len(given) * width:
+            values.append(given)
+            return
+        if counted:
+            values.append(len(given))
+        before = len(values)
+        values.extend(given if width == 1 else chain.from_iterable(given))
+        if len(values) - before != len(given) * width:
             raise TypeError(f"{self._name}.lua: a record of `{argument.name}` is {', '.join(argument.fields)}")
-        return (len(given), *values) if counted else values
 
 
 class Scripts:
