@@ -36,6 +36,7 @@ CONVERSATION: Final = ("name", "channel_kind", "members", "group")
 #: Name-based UUIDs (version 5) of notifications live in this namespace.
 NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
 
+_NAMESPACE: Final = NAMESPACE.bytes
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _COLLAPSE: Final = hashlib.blake2b(digest_size=20, person=b"carillon")
@@ -61,17 +62,17 @@ class Rendered(msgspec.Struct, frozen=True):
         return self.payloads()(badge)
 
     def payloads(self) -> Callable[[int | None], bytes]:
-        """`payload` for many badges: what they share is put together once."""
-        whole = self.prefix + self.suffix
-        if not self.suffix:
-            return lambda _: whole
+        """`payload` for many badges."""
+        prefix, suffix = self.prefix, self.suffix
+        if not suffix:
+            return lambda _: prefix
         # Where nothing else is in `aps`, nothing follows the number there.
-        before, after = self.prefix + b'"badge":', self.suffix if self.suffix.startswith(b"}") else b"," + self.suffix
+        form = b'%b"badge":%d%b' if suffix.startswith(b"}") else b'%b"badge":%d,%b'
 
         def with_badge(badge: int | None) -> bytes:
             if badge is None:
-                return whole
-            return b"%b%d%b" % (before, badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE), after)
+                return prefix + suffix
+            return form % (prefix, badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE), suffix)
 
         return with_badge
 
@@ -132,7 +133,7 @@ def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
     """`apns_id` for many devices of one event: what they share is hashed once."""
     # The lengths keep two different pairs from spelling one name.
     shared = hashlib.sha1(
-        NAMESPACE.bytes + f"{len(app)}:{app}{len(event_id)}:{event_id}".encode(), usedforsecurity=False
+        b"%b%d:%b%d:%b" % (_NAMESPACE, len(app), app.encode(), len(event_id), event_id.encode()), usedforsecurity=False
     )
 
     def for_device(device_id: int | str) -> str:

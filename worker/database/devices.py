@@ -83,18 +83,18 @@ class Devices:
             ).fetchone()
         return None if row is None else int(row[0])
 
-    def owned(self, jobs: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
-        """The (device id, user) pairs whose device still belongs to the user, and is not unregistered.
+    def owned(self, ids: Collection[int]) -> set[tuple[int, str]]:
+        """The (device id, user) pairs of those of the devices that belong to a user, and are not unregistered.
 
         A device that was retired meanwhile counts as theirs: a notification in flight may be refused again.
         """
         with self._pool.connection() as db:
             rows = db.execute(
                 f"SELECT id, user_id FROM carillon.devices WHERE id = ANY(%b) AND {OWNED}".encode(),
-                (bulk.numbers(id for id, _ in jobs),),
+                (bulk.numbers(ids),),
                 prepare=True,
             ).fetchall()
-        return set(rows).intersection(jobs)
+        return set(rows)
 
     def keys(self, devices: Collection[int]) -> dict[int, tuple[str, str]]:
         """By device, the id of its keys, and the keys, sealed. A device without any is left out."""

@@ -11,6 +11,7 @@ from tests.unit.http2.judge import Exchange, number_of
 from tests.unit.http2.wire import JWT, notification
 from worker.core.model import ACCEPTED, NoAnswer, Notification
 from worker.http2.client.batch import Batch
+from worker.providers.apns import form
 
 Code = h2.settings.SettingCodes
 
@@ -194,3 +195,14 @@ def test_a_provider_token_that_http_forbids_is_not_sent() -> None:
     exchange = Exchange(Batch([notification()], "jwt\r\nx: y"), [200])
     exchange.run()
     assert exchange.batch.responses == [NoAnswer("unwritable", "provider token not allowed in a header")]
+
+
+def test_what_messages_have_in_common_is_prepared_for_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(form, "_EXPIRATIONS", 3)
+    given = [
+        notification(number, expiration=1_800_000_000 + number // 2, collapse_id="c" * (1 + number % 5))
+        for number in range(40)
+    ]
+    exchange = Exchange(Batch(given, JWT), [200])
+    exchange.run()
+    assert_complete(exchange)

@@ -69,9 +69,15 @@ class Batch:
         waiting = set(self.following.values())
         return [index for index in range(len(self.requests)) if index not in waiting]
 
+    def chosen(self, indices: Sequence[int]) -> Sequence[Any]:
+        """The requests at these places."""
+        if isinstance(indices, range) and indices.step == 1:  # nearly always, and then it costs next to nothing
+            return self.requests[indices.start : indices.stop]
+        return [self.requests[index] for index in indices]
+
     def note_written(self, indices: Sequence[int], now: float) -> None:
         """These requests were written at `now`."""
-        if isinstance(indices, range) and indices.step == 1:  # nearly always, and then it costs next to nothing
+        if isinstance(indices, range) and indices.step == 1:
             self.written[indices.start : indices.stop] = [now] * len(indices)
             return
         for index in indices:

@@ -53,7 +53,7 @@ class RequestWriter:
         largest = min(self._peer.initial_window, self._peer.max_frame_size)
         written = self._form.write(
             self.encoder,
-            [batch.requests[index] for index in indices[start:]],
+            batch.chosen(indices[start:]),
             batch.authorization,
             Space(first, self._window, largest, self._peer.max_header_list),
         )

@@ -32,9 +32,8 @@ class DropMoved:
         late, jobs, pending = old(sendings, now), run.jobs, run.pending()
         young = [index for index in pending if jobs[index].sending not in late] if late else pending
         if young and not (run.just_decided and is_fresh(run.batch, now)):
-            pairs = [(jobs[index].device, jobs[index].user) for index in young]
-            owned = self.devices.owned(pairs)
-            moved = [index for index, pair in zip(young, pairs, strict=True) if pair not in owned]
+            owned = self.devices.owned([jobs[index].device for index in young])
+            moved = [index for index in young if (jobs[index].device, jobs[index].user) not in owned]
             run.set_outcome(moved, Drop("device_moved"))
         if late:
             self._decide_again(run, [index for index in pending if jobs[index].sending in late])

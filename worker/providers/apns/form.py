@@ -70,7 +70,8 @@ class ApnsForm(Form):
         pieces: list[bytes] = []
         window, largest, header_list = space[1:]
         heading: Heading | None = None
-        token_length = size = -1
+        shape: _Shape | None = None
+        token_length = tail_length = size = -1
         for (token, apns_id, payload, its_heading), (stream,) in zip(
             chunk, stream_ids(space.stream_id, len(chunk)), strict=True
         ):
@@ -78,11 +79,12 @@ class ApnsForm(Form):
                 prepared = _prepared(encoder, authorization, header_list, its_heading)
                 if prepared is None:
                     break
-                shape, tail = prepared
-                heading, middle, token_length, size = its_heading, shape.middle, -1, -1
+                heading, (its_shape, tail), size = its_heading, prepared, -1
+                if its_shape is not shape or len(tail) != tail_length:  # else the next frame begins as the last one did
+                    shape, middle, token_length, tail_length = its_shape, its_shape.middle, -1, len(tail)
             if len(token) != token_length:
                 token_length = len(token)
-                head = shape.heads.get(token_length) or shape.head(token_length)
+                head = its_shape.heads.get(token_length) or its_shape.head(token_length)
                 length = len(head) + token_length + len(middle) + _ID_LENGTH + len(tail)
                 frame_head = length.to_bytes(3, "big") + HEADERS_TAIL
             if len(payload) != size:
