@@ -26,9 +26,12 @@ _TIMES: Final = ("since", "until", "first_loss")
 _FIELDS: Final = ("app", "provider", "since", "origin", "until", "place", "waiting", "first_loss", "figures")
 
 
-def page(fleet: Callable[[], Fleet]) -> Page:
-    """200, or 503 where a condition is critical. The JSON has the status, and the findings, the worst first."""
-    looked = Cached(lambda: watch.current(fleet()), seconds=_FRESH, patience=_PATIENCE)
+def page(fleet: Callable[[], Fleet], alone: Callable[[], Current | None] = lambda: None) -> Page:
+    """200, or 503 where a condition is critical. The JSON has the status, and the findings, the worst first.
+
+    `alone` gives what this process has found by itself, if the fleet cannot look.
+    """
+    looked = Cached(lambda: alone() or watch.current(fleet()), seconds=_FRESH, patience=_PATIENCE)
 
     def answer() -> Answer:
         try:

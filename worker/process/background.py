@@ -65,7 +65,7 @@ def _engines(settings: Settings) -> Engines:
 
 
 def _health() -> Mapping[str, Page]:
-    return {"/healthz": health.page(lambda: get_runtime().fleet)}
+    return {"/healthz": health.page(lambda: get_runtime().fleet.brief, lambda: get_runtime().watch.alone)}
 
 
 def _figures() -> Figures:

@@ -42,7 +42,7 @@ class Lookout(BackgroundThread):
     def _look(self) -> None:
         watch = self._runtime.watch
         try:
-            signs.give(self._runtime.fleet, self._name, self._lanes(), broker=self._fault_of_broker())
+            signs.give(self._runtime.fleet.brief, self._name, self._lanes(), broker=self._fault_of_broker())
             watch.redis_is_back()
             watch.look()
             self._runtime.notes.write()

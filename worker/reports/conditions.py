@@ -245,6 +245,10 @@ def _engines(snapshot: Snapshot) -> Iterator[Condition]:
     if snapshot.redis_fault is not None:
         what = f"Redis does not answer, so nothing is published and nothing is sent ({snapshot.redis_fault})"
         yield Condition("redis_away", "critical", what, "look at its server; everything goes on once it is back")
+    elif snapshot.fleet_fault is not None:
+        what = "the server of what workers tell each other does not answer, so each of them looks for conditions alone"
+        do = "look at its server; the partitions that answer go on"
+        yield Condition("redis_away", "critical", f"{what} ({snapshot.fleet_fault})", do)
     if snapshot.silent:
         numbers = ", ".join(map(str, sorted(snapshot.silent)))
         several = len(snapshot.silent) > 1

@@ -12,10 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from math import inf
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, NamedTuple, TypeVar, get_args
 
 from config.settings import get_settings
 from worker.core.batch import Lane, decode
@@ -99,6 +99,7 @@ _SHOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "leader": ("no_leader", "intake_"),
     "backlog": ("backlog_", "no_workers"),
     "providers": ("provider_", "credential_", "app_without"),
+    "credentials": ("credential_",),
     "apps": ("app_",),
     "intake": ("intake_", "home_", "no_leader", "stream_", "backlog_"),
 }
@@ -129,6 +130,8 @@ def _shown_by(part: str) -> tuple[str, ...]:
 @dataclass(slots=True)
 class _Parts:
     unknown: list[tuple[str, str]] = field(default_factory=list)
+    #: Why what processes tell each other cannot be read.
+    fleet_fault: str | None = None
 
     def read(self, part: str, ask: Callable[[], T]) -> T | None:
         try:
@@ -136,6 +139,13 @@ class _Parts:
         except Exception as fault:  # noqa: BLE001 - whatever it is, the other parts are still worth a look
             self.unknown.append((part, sentence(fault)))
             return None
+
+    def of_fleet(self, part: str, fleet: Fleet, ask: Callable[[Fleet], T]) -> T | None:
+        """Of what processes tell each other."""
+        if self.fleet_fault is None:
+            return self.read(part, lambda: ask(fleet))
+        self.unknown.append((part, self.fleet_fault))
+        return None
 
 
 def read(
@@ -158,18 +168,20 @@ def read(
     facts: dict[str, Any] = {"redis_fault": redis_fault, "postgres_fault": postgres_fault}
     skews: dict[str, float | None] = {}
     if keyspace is not None:
-        fleet = keyspace.fleet
+        fleet, many = keyspace.fleet, len(keyspace.partitions)
         keyspace, silent = keyspace.answering()
         facts["silent"] = silent
+        if many > 1 and len(silent) < many:
+            facts["fleet_fault"] = parts.fleet_fault = keyspace.fleet_fault()
         parts.unknown += [(partition_part(number), why) for number, why in silent.items()]
         redis = next((of.redis for of in keyspace), keyspace.redis)
         facts["redis"] = parts.read("redis memory", lambda: of_redis(keyspace))
-        facts["devices_unreadable_by"] = parts.read("secrets of devices", lambda: _devices_unreadable(fleet))
+        facts["devices_unreadable_by"] = parts.of_fleet("secrets of devices", fleet, _devices_unreadable)
         facts["trimmed"] = parts.read("trimmed entries", lambda: _trimmed(keyspace)) or ()
         skews["redis"] = parts.read("clock of redis", lambda: skew(lambda: clock(redis)))
         if workers:
-            facts["workers"] = parts.read("workers", lambda: signs.read(fleet))
-            facts["beat"] = parts.read("beat", lambda: signs.beat(fleet))
+            facts["workers"] = parts.of_fleet("workers", fleet, signs.read)
+            facts["beat"] = parts.of_fleet("beat", fleet, signs.beat)
             facts["late"] = parts.read("digests and reminders", lambda: _late(keyspace)) or {}
     if db is not None:
         facts["unapplied"] = parts.read("schema", lambda: missing(db)) or ()
@@ -181,7 +193,10 @@ def read(
     if keyspace is not None and db is not None:
         waits = parts.read("backlog", lambda: backlog.read(keyspace, cursors.taken(db)))
         facts["lanes"] = _lanes(waits) if workers and waits is not None else ()
-        facts["providers"] = parts.read("providers", lambda: _providers(keyspace, db, now, readable, ends or {}, waits))
+        noted = parts.of_fleet("credentials", keyspace.fleet, partial(_noted, now=now)) or _Noted({}, {})
+        facts["providers"] = parts.read(
+            "providers", lambda: _providers(keyspace, db, noted, readable, ends or {}, waits)
+        )
         facts["apps"] = parts.read("apps", lambda: _apps(db)) or ()
         facts["leaders"] = parts.read("leader", lambda: _leaders(keyspace, db)) if workers else None
         facts["streams"] = (parts.read("intake", lambda: _streams(keyspace, db)) or ()) if workers else ()
@@ -322,7 +337,7 @@ def _apps(db: Connection) -> Sequence[AppFacts]:
 def _providers(
     keyspace: Keyspace,
     db: Connection,
-    now: float,
+    noted: "_Noted",
     readable: Mapping[int, bool] | None,
     ends: Mapping[int, float],
     waits: Backlog | None,
@@ -342,8 +357,7 @@ def _providers(
             ways[id] += [one for one in some if one.origin not in known_ways]
     forms = {form for *_, form in rows}
     words, ending = {form: words_of(form) for form in forms}, {form: may_end(form) for form in forms}
-    known = certificates(keyspace.fleet) | dict(ends)
-    unreadable = _unreadable(keyspace.fleet, now)
+    known = {**noted.ends, **ends}
     return [
         ProviderFacts(
             app,
@@ -352,7 +366,7 @@ def _providers(
             ways.get(id, ()),
             known.get(id) if ending[form] else None,
             None if readable is None else readable.get(id),
-            unreadable.get(id),
+            noted.unreadable.get(id),
         )
         for id, app, name, form in rows
     ]
@@ -407,6 +421,17 @@ def _first_losses(partition: Partition, ways: Sequence[Way]) -> dict[Way, float]
             ends = min(sending.expires_at for sending in decode(document).sendings)
             found[way] = min(found.get(way, inf), float(ends))
     return found
+
+
+class _Noted(NamedTuple):
+    """What workers noted of credentials, by provider: when a certificate ends, and the host whose keys do not decrypt one."""
+
+    ends: Mapping[int, float]
+    unreadable: Mapping[int, str]
+
+
+def _noted(fleet: Fleet, *, now: float) -> _Noted:
+    return _Noted(certificates(fleet), _unreadable(fleet, now))
 
 
 def _unreadable(fleet: Fleet, now: float) -> dict[int, str]:

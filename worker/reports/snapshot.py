@@ -200,5 +200,7 @@ class Snapshot:
     outbox: OutboxFacts | None = None
     #: Why the server of a partition does not answer, where those of others do, by the partition's number.
     silent: Mapping[int, str] = field(default_factory=dict)
+    #: Why the server of what processes tell each other does not answer, where those of partitions do.
+    fleet_fault: str | None = None
     #: The name of this machine.
     host: str = ""

@@ -149,14 +149,18 @@ def merged(reading: Reading, seen: Mapping[str, Seen], blocked_at: float) -> dic
 
 
 class Watch:
-    """The fleet looks once every five seconds, whichever worker it is. `now` gives UNIX seconds."""
+    """The fleet looks once every five seconds, whichever worker it is. `now` gives UNIX seconds.
+
+    `alone`: what this process has found by itself while the fleet could not look.
+    """
 
     def __init__(self, keyspace: Keyspace, pool: Pool, *, now: Callable[[], float] = time.time) -> None:
-        self._keyspace, self._fleet, self._pool, self._now = keyspace, keyspace.fleet, pool, now
-        #: That Redis is away, and whether the log has it.
-        self._away: Condition | None = None
-        self._said = False
-        #: That it was, since the last look of this process.
+        self._keyspace, self._fleet, self._pool, self._now = keyspace, keyspace.fleet.brief, pool, now
+        #: What this process sees while nobody can look for all, since when (UNIX seconds), and what it has opened.
+        self._seen: dict[str, Seen] = {}
+        self._alone_since: float | None = None
+        self.alone: Current | None = None
+        #: That Redis was away, since the last look of this process.
         self._was_away = False
 
     def look(self) -> int:
@@ -179,22 +183,34 @@ class Watch:
         return len(opened)
 
     def redis_is_away(self, fault: Exception) -> None:
-        """Call it while Redis does not answer: nobody can look then, so each process says it in its own log, once."""
-        if self._away is None:
-            [found] = find(Snapshot(self._now(), redis_fault=sentence(fault)))
-            self._away, self._said = replace(found, since=self._now()), False
-        if not self._said and self._now() - (self._away.since or 0.0) >= AFTER["redis_away"]:
-            self._said = True
-            _log("condition begins", self._away)
+        """Call it while the server of what processes tell each other does not answer: nobody can look for all then.
+
+        Each process looks by itself, as far as servers answer. It says in its log what it finds, and shows it as `alone`.
+        """
+        reading = self._reading_alone(sentence(fault))
+        now = reading.snapshot.now
+        if self._alone_since is None:
+            self._alone_since = now
+        before, self._seen = self._seen, merged(reading, self._seen, self._alone_since)
+        self._log(self._seen, before, now)
+        opened = sorted((one.condition for one in self._seen.values() if one.opened), key=lambda one: one.order)
+        self.alone = Current(opened, checks(reading.snapshot), reading.unknown, 0.0) if opened else None
 
     def redis_is_back(self) -> None:
         """Call it while Redis answers: what nobody could write is written now, and the next looks end it."""
-        if self._away is None:
+        if self._alone_since is None:
             return
-        if self._said:
-            seen = Seen(self._away, self._away.since or 0.0, self._now(), opened=True)
-            self._fleet.redis.hsetnx(self._fleet.keys.CONDITIONS(), self._away.key, _encode(seen))
-        self._away, self._was_away = None, True
+        for key, one in self._seen.items():
+            if one.opened:
+                self._fleet.redis.hsetnx(self._fleet.keys.CONDITIONS(), key, _encode(one))
+        self._seen, self._alone_since, self.alone, self._was_away = {}, None, None, True
+
+    def _reading_alone(self, fault: str) -> Reading:
+        if len(self._keyspace.partitions) > 1:
+            reading = self._read()
+            if len(reading.snapshot.silent) < len(self._keyspace.partitions):
+                return reading
+        return Reading(Snapshot(self._now(), redis_fault=fault), redis=False, postgres=False)
 
     def _read(self) -> Reading:
         try:

@@ -16,7 +16,7 @@ from worker.state import layout, servers
 from worker.state.gate import Gate, GateOfServer
 from worker.state.keys import FLEET, PREFIX, Keys
 from worker.state.parts import Outcome, Parts
-from worker.state.redis import Error, Redis
+from worker.state.redis import Away, Error, Redis
 from worker.state.scripts import Scripts
 
 #: Seconds within which a server has to answer somebody who goes over all partitions.
@@ -150,6 +150,13 @@ class Keyspace:
         vars(others)["_silent"] = frozenset(silent)
         return others, silent
 
+    def fleet_fault(self) -> str | None:
+        """Why the server of the fleet's keys gives no answer soon; None: it does."""
+        answer = self._asking.call("fleet", partial(self.fleet.redis.exists, self.fleet.keys.WORKERS()))
+        # Whoever reads them says that a right is missing.
+        is_away = answer is None or isinstance(answer.fault, Away)
+        return _why(answer) if is_away else None
+
     def __iter__(self) -> Iterator[Partition]:
         return (one for one in self.partitions if one.index not in self._silent)
 
@@ -172,6 +179,13 @@ class Fleet:
     @lazy
     def redis(self) -> Redis:
         return self._keyspace.client_of(PREFIX + FLEET)
+
+    @lazy
+    def brief(self) -> "Fleet":
+        """The same for those who go on without an answer: as `Partition.brief`."""
+        same = Fleet(self._keyspace)
+        vars(same)["redis"] = servers.briefly(self.redis)
+        return same
 
     @lazy
     def keys(self) -> Keys:

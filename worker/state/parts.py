@@ -39,6 +39,8 @@ class _Call:
 class Parts:
     """The calls of a process. One that takes longer than `patience` seconds goes on alone, and is not made again meanwhile.
 
+    Who makes a call that another thread has just begun waits for that one.
+
     `passing`: what a call may end with that is no bug, and no line in the log once nobody waits for it.
     """
 
@@ -54,17 +56,18 @@ class Parts:
     def calls(self, works: Mapping[Hashable, Callable[[], Any]]) -> dict[Hashable, Outcome | None]:
         """The same for several at once, which share the patience."""
         with self._lock:
-            begun = {name: self._begin(name, work) for name, work in works.items() if not self._lasts(name)}
+            begun = {name: call for name, work in works.items() if (call := self._begun(name, work)) is not None}
         ends = time.monotonic() + self._patience
         for call in begun.values():
             call.thread.join(max(0.0, ends - time.monotonic()))
             call.left = call.thread.is_alive()
         return {name: None if name not in begun or begun[name].left else begun[name].outcome for name in works}
 
-    def _lasts(self, name: Hashable) -> bool:
-        return name in self._running and self._running[name].thread.is_alive()
-
-    def _begin(self, name: Hashable, work: Callable[[], Any]) -> _Call:
+    def _begun(self, name: Hashable, work: Callable[[], Any]) -> _Call | None:
+        """The call to wait for; None: it takes long."""
+        running = self._running.get(name)
+        if running is not None and running.thread.is_alive():
+            return None if running.left else running
         call = self._running[name] = _Call(name, work, self._passing)
         call.thread.start()
         return call

@@ -2,10 +2,12 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +20,7 @@ from worker.cli import partitions as cli_partitions
 from worker.cli._commands import app as cli
 from worker.core.ledger_entry import account
 from worker.embedded import Urls
+from worker.metrics import health
 from worker.metrics.shared import Addresses, Target
 from worker.pipeline.expansion.fan_out import Expanded
 from worker.process import repartition, tasks
@@ -26,9 +29,11 @@ from worker.process.ticker import Ticker
 from worker.reports.conditions import find
 from worker.reports.invariants import check_invariants
 from worker.reports.reading import read
+from worker.reports.watch import Watch, known
 from worker.state import redis
 from worker.state.gate import Gate
 from worker.state.journal import Opened, Recorded
+from worker.state.keys import FLEET, PREFIX
 from worker.state.partition import Keyspace
 from worker.state.parts import Parts
 from worker.state.redis import Redis, connect
@@ -43,9 +48,10 @@ class TwoServers(Keyspace):
     def __init__(self, first: Redis, second: Redis) -> None:
         super().__init__(first, lambda _: LAYOUT)
         self._second = second
+        self.of_second = {LAYOUT.prefix(FROZEN)}
 
     def client_of(self, key: str) -> Redis:
-        return self._second if key == LAYOUT.prefix(FROZEN) else self.redis
+        return self._second if key in self.of_second else self.redis
 
 
 @dataclass
@@ -127,6 +133,35 @@ def test_what_can_be_read_of_the_others_is_read_and_the_silent_one_is_named(syst
     assert [reading.tells(name) for name in ("provider_stopped", "no_leader", "beat_away")] == [False, False, True]
     system.valkey.thaw()
     wait_until(lambda: runtime.keyspace.answering()[1] == {}, "it does not answer again")
+
+
+def test_while_the_fleet_cannot_look_each_worker_looks_alone(system: System, caplog: pytest.LogCaptureFixture) -> None:
+    """The server of one partition has the fleet's keys as well."""
+    runtime, clock = system.runtime, [time.time()]
+    assert isinstance(runtime.keyspace, TwoServers)
+    keyspace = TwoServers(runtime.redis, runtime.keyspace._second)
+    keyspace.of_second.add(PREFIX + FLEET)
+    alone = Watch(keyspace, runtime.pool, now=lambda: clock[0])
+    keyspace.fleet.redis.set(keyspace.fleet.keys.BEAT(), 1)
+    system.valkey.freeze()
+    shown = health.page(lambda: keyspace.fleet, lambda: alone.alone)
+    for _ in range(4):
+        alone.redis_is_away(redis.Away[0]("timed out"))
+        clock[0] += 2.5
+    begun = [vars(record)["condition"] for record in caplog.records if record.getMessage() == "condition begins"]
+    assert {"redis_away", "partition_away"} <= {*begun}
+    assert len(begun) == len({*begun})
+    answer = shown()
+    assert answer.status == HTTPStatus.SERVICE_UNAVAILABLE
+    found = {one["condition"]: one["text"] for one in json.loads(answer.body)["findings"]}
+    assert "each of them looks for conditions alone (no answer within 1 s)" in found["redis_away"]
+    assert "partition 1" in found["partition_away"]
+    system.valkey.thaw()
+    wait_until(lambda: keyspace.answering()[1] == {}, "it does not answer again")
+    alone.redis_is_back()
+    assert alone.alone is None
+    kept = known(keyspace.fleet).seen
+    assert {one.condition.name for one in kept.values() if one.opened} == {*begun}
 
 
 def test_metrics_have_the_others_and_say_which_is_missing(system: System) -> None:

@@ -312,6 +312,13 @@ def test_a_quota_is_a_warning_with_its_time_and_needs_nobody(until: float, said:
         ),
         pytest.param(replace(WELL, redis_fault="refused"), "redis_away", "critical", "(refused)", id="Redis away"),
         pytest.param(
+            replace(WELL, fleet_fault="frozen"),
+            "redis_away",
+            "critical",
+            "looks for conditions alone (frozen)",
+            id="the fleet's server away",
+        ),
+        pytest.param(
             replace(WELL, postgres_fault="refused"), "postgres_away", "critical", "(refused)", id="Postgres away"
         ),
         pytest.param(
