@@ -172,7 +172,7 @@ class Delivery:
         caller's next turn takes it. `wake_home` gets the same, and before it the number of the partition, of those that waited
         there, where it is the home of the app. `tell` gets the batch's app, its provider's name, and the counts.
         """
-        self.recorder.wake = wake
+        self.recorder.wake, self.recorder.wake_home = wake, wake_home
         taken_at = self._now()
         try:
             taken = self._journal.take_batch(lane, full=[*self._bulkhead.full(), *self._homes.waiting()])

@@ -104,6 +104,8 @@ class Recorder:
         self._homes = Parts(PAUSE, passing=redis.Unavailable)
         #: Gets the number of batches that can be taken.
         self.wake: Callable[[Lane, int], None] | None = None
+        #: The same of the partition of this number, where it is the home of an app.
+        self.wake_home: Callable[[int, Lane, int], None] | None = None
         #: When batches that were put off are due (UNIX seconds), and their ids: a heap.
         self._due: list[tuple[float, str]] = []
 
@@ -174,7 +176,7 @@ class Recorder:
                 flight.claimed_at = now
                 claims.setdefault(flight.claim.home, []).append((flight.batch, flight.accepting()))
         for home, batches in claims.items():
-            outcome = self._homes.call(home, partial(home.renew, batches, self._journal.lease))
+            outcome = self._homes.call(home, partial(self._renew, home, batches))
             if outcome is None:
                 continue
             if isinstance(outcome.fault, redis.Unavailable):
@@ -182,6 +184,12 @@ class Recorder:
                 seldom.warning("devices of batches in flight not kept, their home is away")
             elif outcome.fault is not None:
                 raise outcome.fault
+
+    def _renew(self, home: Home, batches: Sequence[tuple[str, Sequence[int]]]) -> None:
+        freed = home.renew(batches, self._journal.lease)
+        if self.wake_home is not None:
+            self.wake_home(home.partition.index, "urgent", freed.urgent)
+            self.wake_home(home.partition.index, "bulk", freed.bulk)
 
     def make_ready(self) -> float:
         """Makes ready what is due by now; returns the seconds until the next is."""

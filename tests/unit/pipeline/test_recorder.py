@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,6 +111,19 @@ def test_devices_at_home_are_kept_while_a_batch_is_in_flight_but_those_that_have
         recorder.record()
     [_, (_, ([(batch, accepted)], lease))] = home.made
     assert (batch, sorted(accepted), lease) == ("b1", [7, 8], 8.0)
+
+
+def test_what_waits_at_home_for_a_device_that_has_accepted_is_woken_at_once():
+    clock, journal, home = [NOW], fake(record=Freed(0, 0)), fake(renew=Freed(2, 1))
+    journal.lease, home.partition = 8.0, SimpleNamespace(index=3)
+    recorder, woken = Recorder(journal, lambda: clock[0]), []
+    recorder._thread = threading.current_thread()
+    recorder._homes = Parts(PATIENCE)
+    recorder.wake_home = lambda *of: woken.append(of)
+    with recorder.watch("b1", [0], [ACCEPTED], NOW, Claim(home, [7])):
+        clock[0] += RENEW_SECONDS
+        recorder.record()
+    assert woken == [(3, "urgent", 2), (3, "bulk", 1)]
 
 
 def test_a_home_that_is_away_keeps_no_lease_and_no_other_home_from_being_renewed():
