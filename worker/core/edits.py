@@ -11,12 +11,14 @@ from producers.events import EditedMessage, Mentions, Message, MessageNew, Messa
 
 _FIELDS: Final = EditedMessage.__struct_fields__
 _NO_MENTIONS: Final = Mentions()
+_CONTENT: Final = blake2b(digest_size=8)
 _encode: Final = msgspec.json.Encoder().encode
 
 
 def content_of(message: EditedMessage) -> str:
     """Equal for two versions of a message whose text and mentions are equal: 16 hex digits."""
-    content = blake2b(message.text.encode(), digest_size=8)
+    content = _CONTENT.copy()
+    content.update(message.text.encode())
     mentions = message.mentions
     if message.mentioned or message.mentions_everyone or mentions != _NO_MENTIONS:
         content.update(b"\0" + _encode((sorted(message.mentioned), message.mentions_everyone, mentions)))

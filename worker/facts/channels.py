@@ -1,7 +1,10 @@
 """What a channel is set to: its name, its switch, how loud it is and what it is; and since when it is known."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, final
+
+import msgspec
+from msgspec.structs import replace
 
 from producers import events
 from producers.fields import ChannelKind, Level, Privacy
@@ -28,7 +31,8 @@ class ChannelWrite(NamedTuple):
     place: int
 
 
-class ChannelRow(NamedTuple):
+@final
+class ChannelRow(msgspec.Struct, frozen=True):
     name: str | None = None
     push: bool = True
     #: How loud it is for members who have chosen nothing; None: it says nothing, as the others.
@@ -37,7 +41,8 @@ class ChannelRow(NamedTuple):
     privacy: Privacy | None = None
 
 
-class Channel(NamedTuple):
+@final
+class Channel(msgspec.Struct, frozen=True):
     """A channel as it is, and as it was."""
 
     #: The place since which it is known.
@@ -63,7 +68,9 @@ class Channels(Fact[ChannelWrite]):
     def rows(self, event: events.ChannelUpdated, origin: Origin) -> Sequence[ChannelWrite]:
         channel = event.channel
         values = (channel.name, channel.push_notifications, channel.level, channel.kind, channel.privacy)
-        said = {name: value for name, value in zip(ChannelRow._fields, values, strict=True) if value is not None}
+        said = {
+            name: value for name, value in zip(ChannelRow.__struct_fields__, values, strict=True) if value is not None
+        }
         return [ChannelWrite(event.app, channel.id, said, origin.at, origin.place)]
 
     def write(self, db: Connection, rows: Sequence[ChannelWrite]) -> None:
@@ -79,7 +86,7 @@ class Channels(Fact[ChannelWrite]):
             old = (old or Settings())._replace(created=created)
             new = now[key] = set_anew(old, row.said, row.at, row.place)
             if new.since != old.since and created < row.place:
-                past.append((*key, *(getattr(old, name) for name in ChannelRow._fields), row.place))
+                past.append((*key, *(getattr(old, name) for name in ChannelRow.__struct_fields__), row.place))
         bulk.write(
             db,
             "INSERT INTO carillon.channel_past (app, id, name, push, level, kind, privacy, until)"
@@ -126,7 +133,7 @@ def reading(keys: Collection[ChannelKey], place: int) -> bulk.Reading[dict[Chann
     )
     for app, id, until, *values in changed:
         past.setdefault((app, id), []).append((until, ChannelRow(*values)))
-    return found | {key: found[key]._replace(past=former) for key, former in past.items()}
+    return found | {key: replace(found[key], past=former) for key, former in past.items()}
 
 
 def _stored(db: Connection, keys: Sequence[ChannelKey]) -> dict[ChannelKey, Settings]:

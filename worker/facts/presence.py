@@ -24,14 +24,17 @@ class Presence(CandidateFacts[None]):
 
     def read_all(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Mapping[str, Collection[str]]]:
         """At a second look nobody's presence is looked up, and of an app that pushes to those who are present only `viewing`."""
-        wanted = {n: _wanted(one) for n, one in enumerate(asked) if one.users}
+        wanted: dict[int, Collection[str]] = {}
+        marked: list[Markers] = []
         # Many messages have the same candidates.
         users: defaultdict[_Place, set[str]] = defaultdict(set)
-        for n, whats in wanted.items():
-            for what in whats:
-                users[what, asked[n].event.app].update(asked[n].users)
+        for n, one in enumerate(asked):
+            if one.users:
+                wanted[n] = _wanted(one)
+                marked.append(Markers(_marker(one), one.users))
+                for what in wanted[n]:
+                    users[what, one.event.app].update(one.users)
         names = {_KEYS[what](app, user): (what, app, user) for (what, app), some in users.items() for user in some}
-        marked = [Markers(_marker(asked[n]), asked[n].users) for n in wanted]
         values, read = presence.read(sources.partition.any_slot, names, marked)
         known: dict[_Place, dict[str, bytes]] = {}
         for key, value in values.items():

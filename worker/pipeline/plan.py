@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from producers.events import Event
@@ -27,6 +28,7 @@ _Key = tuple[str, int, Lane, str, bool]
 OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
 
 _NOBODY: Final[Mapping[str, Any]] = {}
+_PROVIDER_AND_PURPOSE: Final = attrgetter("provider_id", "purpose")
 
 
 class Traced(NamedTuple):
@@ -139,9 +141,8 @@ class Plan:
 
     def add_jobs(self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: str = "") -> None:
         ahead = is_live(sending)
-        for device in devices:
-            key = (app, device.provider_id, lane, device.purpose, ahead)
-            self._wanted[key].append((sending, device, why))
+        for (provider, purpose), some in groupby(devices, _PROVIDER_AND_PURPOSE):
+            self._wanted[app, provider, lane, purpose, ahead] += [(sending, device, why) for device in some]
 
     def queued(self) -> list[QueuedBatch]:
         batches = (

@@ -7,7 +7,7 @@ names the recipient. If a template fails, the default payload is sent in its pla
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -86,12 +86,8 @@ class Variant(msgspec.Struct, frozen=True):
     badge: int | None = None
 
 
-class DeviceGroup(NamedTuple):
-    """What these devices are sent, and why their users get it."""
-
-    sending: Sending
-    devices: Sequence[Device]
-    why: Why
+#: What these devices are sent, and why their users get it.
+DeviceGroup = tuple[Sending, Sequence[Device], Why]
 
 
 class Renderings(msgspec.Struct, frozen=True):
@@ -122,7 +118,7 @@ def sendings(
     wanted: Mapping[Variant, Sequence[Device]],
     templates: Mapping[int, Templates],
     *,
-    alive: Callable[[], None],
+    alive: Callable[[], object],
 ) -> Renderings:
     """`alive` is called before each rendering of a template: where each user has one of their own, all of them take long.
 
@@ -135,14 +131,15 @@ def sendings(
         message = replace(message, event=event)
     # Only templates ask for it.
     mentioned = frozenset(message.event.message.mentioned) if templates else _NOBODY
-    groups, failed = [], 0
+    groups: list[DeviceGroup] = []
+    failed = 0
     for key, devices in _grouped(message, wanted, templates):
         if key.template is not None:
             alive()
         loud = loudness(message.event, key.variant.why, sound=key.variant.sound)
         sending, fell_back = _sending(_Rendering(message, key, devices[0], mentioned, loud))
         failed += fell_back
-        groups.append(DeviceGroup(sending, devices, key.variant.why))
+        groups.append((sending, devices, key.variant.why))
     return Renderings(groups, failed)
 
 

@@ -12,6 +12,7 @@ from worker.core.preferences import PLAIN, Verdicts, common_rows, judge_all
 from worker.core.privacy import Disclosure, strictest
 from worker.core.quiet import NOBODY, Quiet, Silent, silent
 from worker.core.rules import RULES, Case, Decision, Rule, Rules, decide_page
+from worker.core.second_look import SecondLook
 from worker.core.taking_back import EDIT
 from worker.core.triggers import PLAIN as PLAIN_TRIGGERS
 from worker.core.triggers import Triggers, triggers
@@ -22,7 +23,6 @@ from worker.facts.base import CandidateFact, CandidateFacts, Candidates, Fact, S
 from worker.facts.preferences import Said
 from worker.facts.quiet import QUIET
 from worker.pipeline.apps import Apps
-from worker.pipeline.expansion.admit import Expanding
 from worker.pipeline.expansion.disclose import Asked, Disclosed, asks, disclose
 from worker.pipeline.expansion.read import CandidatePage
 
@@ -59,6 +59,20 @@ class Decided(msgspec.Struct, frozen=True):
     disclosures: Mapping[int, Disclosure] = _ALL
 
 
+class _OfApp(msgspec.Struct, frozen=True):
+    """What is known of an app's candidates."""
+
+    #: By user.
+    devices: Mapping[str, Sequence[Device]]
+    #: Users all of whose devices have lost their provider.
+    unreachable: Collection[str]
+    #: Whether a device asks for a mode of its own.
+    asking: bool
+
+
+_NOBODY: Final = _OfApp(_NO_DEVICES, (), asking=False)
+
+
 class Decider:
     def __init__(
         self,
@@ -83,6 +97,40 @@ class Decider:
             for page, of in zip(pages, called, strict=True)
             for one in (page.message,)
         ]
+        facts, devices = self._read(pages, asked)
+        of_apps = self._of_apps(devices)
+        decided = []
+        for n, page in enumerate(pages):
+            message, known = page.message, facts.get(n, _NO_FACTS)
+            if message.event.message.mentions.here:
+                called[n] = _triggers(page, keyword.get(n, ()), known.get("online", ()))
+            of_app, of_page = of_apps.get(message.event.app, _NOBODY), said.get(n, _NOTHING_SAID)
+            verdicts = _verdicts(page, called[n], of_page, now)
+            own = of_app.devices if message.look is None else _looked_for(message.look, of_app.devices)
+            disclosed = self._disclosed(page, asked[n], of_page, own, asking=of_app.asking)
+            case = Case(
+                message.event,
+                message.app,
+                page.members,
+                verdicts,
+                page.thread_full,
+                known,
+                disclosed.devices,
+                of_app.unreachable,
+                _silent(message.event, known, verdicts, now) if known else NOBODY,
+                disclosed.keyless,
+            )
+            cap = message.cap
+            cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
+            decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
+            # By their places: a page is decided for each small message.
+            decided.append(Decided(page, decision, _NOT_QUIETED, case.silent, disclosed.devices, disclosed.disclosures))
+        return decided
+
+    def _read(
+        self, pages: Sequence[CandidatePage], asked: Sequence[Candidates]
+    ) -> tuple[Mapping[int, Mapping[str, Collection[str]]], Mapping[str, Mapping[str, Sequence[Device]]]]:
+        """The facts about each page's candidates, by its index and their names; and the devices by app and user."""
         facts: dict[int, dict[str, Collection[str]]] = {}
         wanted = {(one.event.app, user) for one in asked for user in one.users}
         readings = [fact.reading(self._sources, asked) for fact in self._facts]
@@ -94,44 +142,21 @@ class Decider:
             for n, found in several.read_all(self._sources, asked).items():
                 facts.setdefault(n, {}).update(found)
         for n, page in enumerate(pages):
-            if (look := page.message.look) is not None and look.kind == "online" and look.extra:
-                # A call of those who are here is for those who were when it came.
-                facts.setdefault(n, {})["online"] = look.extra
-        removed = self._removed(devices)
-        unreachable: Mapping[str, Collection[str]] = {}
-        if removed:
-            devices = {app: _without(of_app, removed) for app, of_app in devices.items()}
-            unreachable = {app: [user for user, some in of_app.items() if not some] for app, of_app in devices.items()}
-        asking = {app for app, of_app in devices.items() if asks(of_app)}
-        decided = []
-        for n, page in enumerate(pages):
             message = page.message
-            app = message.event.app
-            known = _with_edits(message, facts.get(n, _NO_FACTS))
-            if message.event.message.mentions.here:
-                called[n] = _triggers(page, keyword.get(n, ()), known.get("online", ()))
-            of_page = said.get(n, _NOTHING_SAID)
-            verdicts = _verdicts(page, called[n], of_page, now)
-            own = _devices(message, devices.get(app, _NO_DEVICES))
-            disclosed = self._disclosed(page, asked[n], of_page, own, asking=app in asking)
-            case = Case(
-                message.event,
-                message.app,
-                page.members,
-                verdicts,
-                page.thread_full,
-                known,
-                disclosed.devices,
-                unreachable.get(app, ()),
-                _silent(message.event, known, verdicts, now),
-                disclosed.keyless,
-            )
-            cap = message.cap
-            cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
-            decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
-            # By their places: a page is decided for each small message.
-            decided.append(Decided(page, decision, _NOT_QUIETED, case.silent, disclosed.devices, disclosed.disclosures))
-        return decided
+            if message.look is not None and message.look.kind == "online" and message.look.extra:
+                # A call of those who are here is for those who were when it came.
+                facts.setdefault(n, {})["online"] = message.look.extra
+            if message.named_later:
+                facts.setdefault(n, {})["named_later"] = message.named_later
+        return facts, devices
+
+    def _of_apps(self, devices: Mapping[str, Mapping[str, Sequence[Device]]]) -> dict[str, _OfApp]:
+        removed = self._removed(devices)
+        found = {}
+        for app, of_app in devices.items():
+            kept = _without(of_app, removed) if removed else of_app
+            found[app] = _OfApp(kept, [user for user in kept if not kept[user]] if removed else (), asks(kept))
+        return found
 
     def _disclosed(
         self,
@@ -194,18 +219,14 @@ def _silent(event: MessageNew, facts: Mapping[str, Collection[str]], verdicts: V
     return silent(cast("Mapping[str, Quiet]", facts[QUIET.name]), event, lambda user: verdicts.of(user).on, now)
 
 
-def _with_edits(message: Expanding, facts: Mapping[str, Collection[str]]) -> Mapping[str, Collection[str]]:
-    return {**facts, "named_later": message.named_later} if message.named_later else facts
-
-
-def _devices(message: Expanding, devices: Mapping[str, Sequence[Device]]) -> Mapping[str, Sequence[Device]]:
+def _looked_for(look: SecondLook, devices: Mapping[str, Sequence[Device]]) -> Mapping[str, Sequence[Device]]:
     """An edit of what was queued goes to the devices that did not get that, and one of what is shown to those that take it."""
-    if message.look is None or message.look.kind not in ("edited", "replaced"):
+    if look.kind not in ("edited", "replaced"):
         return devices
-    wanted, shown = set(message.look.extra), message.look.kind == "replaced"
+    wanted, shown = set(look.extra), look.kind == "replaced"
     found = {
         user: [one for one in devices.get(user, ()) if one.id in wanted and (not shown or EDIT in one.accepts)]
-        for user in message.look.users
+        for user in look.users
     }
     return {user: some for user, some in found.items() if some}
 

@@ -206,6 +206,9 @@ class FanOut:
 
     def _measured(self, message: Expanding) -> Expanding:
         """With what depends on how many members its channel has."""
+        said = message.app.attention
+        if said.wide_mention_limit is None and said.remind_after is None:
+            return message
         wide, reminds = self._is_wide(message), self._reminds(message)
         return replace(message, wide=wide, reminds=reminds) if reminds or not wide else message
 
@@ -255,13 +258,13 @@ class FanOut:
         planned: list[Expanding] = []
         unplanned: list[Expanding] = []
         unfinished: set[tuple[str, str]] = set()
+        now = self._now()
         for one in decided:
             message = one.page.message
-            if (planned and patience.over) or message.key in unfinished:
+            if (not patience.alive() and planned) or message.key in unfinished:
                 unplanned.append(message)
                 continue
-            patience.alive()
-            if message.begins and self._now() - message.came > PAST:
+            if message.begins and now - message.came > PAST:
                 plan.counts[message.event.app]["late"] += 1
             goes_on = continuation(one, self._count_after)
             plan.add(one, goes_on)

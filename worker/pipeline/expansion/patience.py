@@ -20,8 +20,10 @@ class Patience:
         """Whether it took so long that other messages are better left for later."""
         return self._clock() > self._ends
 
-    def alive(self) -> None:
-        """Called all the time: renews the leases of its messages when they need it."""
-        if self._clock() > self._renews:
+    def alive(self) -> bool:
+        """Called all the time: renews the leases of its messages when they need it. Returns whether it is not `over`."""
+        now = self._clock()
+        if now > self._renews:
             self._journal.renew_messages(self._opened)
             self._renews = self._clock() + self._part
+        return now <= self._ends

@@ -76,7 +76,7 @@ class MessagePlan(Plan):
         origins: Callable[[int, str], OriginsOf | None],
         now: float,
         templates_of: Callable[[str], Mapping[int, Templates]],
-        alive: Callable[[], None],
+        alive: Callable[[], object],
     ) -> None:
         super().__init__(new_id, batch, origins, now)
         self._templates_of, self._alive = templates_of, alive
@@ -233,9 +233,13 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     message = decided.page.message.event.message
     groups, badges = groups_of(message) if message.mentions.groups else {}, message.badges
     if not (quieted or groups or disclosures or badges):
-        by_why: defaultdict[Why, list[Device]] = defaultdict(list)
+        by_why: dict[Why, list[Device]] = {}
         for push in pushes:
-            by_why[push.verdict.on[0]] += push.devices
+            why = push.verdict.on[0]
+            if why in by_why:
+                by_why[why] += push.devices
+            else:
+                by_why[why] = [*push.devices]
         return {_for(why): devices for why, devices in by_why.items()}
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:

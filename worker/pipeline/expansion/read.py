@@ -55,8 +55,8 @@ class CandidatePage(msgspec.Struct, frozen=True):
 
     def eligible(self, triggers: Triggers) -> list[str]:
         """Candidates about whom more must be read: membership has not ruled them out, and the message is for them."""
-        event, members, some = self.message.event, self.members, triggers.some
-        found = [user for user in self.candidates if user != event.sender.id]
+        sender, members, some = self.message.event.sender.id, self.members, triggers.some
+        found = [user for user in self.candidates if user != sender]
         if members is not None:
             found = [user for user in found if user in members]
         return found if triggers.everybody else [user for user in found if user in some]
