@@ -35,6 +35,6 @@ def repeated(db: Connection, stream: str, rows: Sequence[MessageRow]) -> dict[tu
         b" unnest(%b::text[], %b::text[], %b::text[]) AS k (app, event_id, entry) JOIN carillon.messages m USING (app, event_id)"
         b" WHERE l.stream = %b AND m.entry <> k.entry AND m.seen_at < l.since"
         b" AND m.seen_at > greatest(l.first, l.since - %b * interval '1 s')",
-        [*bulk.columns([row[:3] for row in rows]), stream, BEFORE],
+        [*bulk.columns([(row.app, row.event_id, row.entry) for row in rows]), stream, BEFORE],
     )
     return {(app, id): entry for app, id, entry in found}

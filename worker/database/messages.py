@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from worker.core.position import position
 from worker.database import bulk, locks
 from worker.database.postgres import Connection
 
 
-class MessageRow(NamedTuple):
+class MessageRow(msgspec.Struct, frozen=True):
     app: str
     event_id: str
     entry: str
@@ -38,7 +39,7 @@ def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
         b" unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],"
         b" %b::bigint[]) AS w (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
         b" ON CONFLICT DO NOTHING RETURNING entry, position",
-        bulk.columns([(*row[:6], bulk.text_array(row.mentioned), row.place, row.written) for row in rows]),
+        bulk.columns([_columns(row) for row in rows]),
     )
     places: dict[str, int] = dict(inserted.fetchall())
     if len(places) < len(rows):
@@ -68,13 +69,7 @@ def take_over(db: Connection, rows: Sequence[MessageRow], lost: Mapping[str, str
         b" AND NOT EXISTS (SELECT FROM carillon.dead_letters d WHERE d.app = w.app AND d.event_id = w.event_id"
         b" AND d.entry = w.lost)"
         b" RETURNING m.entry, m.position",
-        bulk.columns(
-            [
-                (*row[:6], bulk.text_array(row.mentioned), row.place, row.written, lost[row.entry])
-                for row in rows
-                if row.entry in lost
-            ]
-        ),
+        bulk.columns([(*_columns(row), lost[row.entry]) for row in rows if row.entry in lost]),
     )
     return dict(found.fetchall())
 
@@ -91,12 +86,20 @@ def count_repeats(db: Connection, rows: Sequence[MessageRow]) -> None:
     )
 
 
+def _columns(row: MessageRow) -> tuple[str | int | None, ...]:
+    mentioned = bulk.text_array(row.mentioned)
+    return (
+        *(row.app, row.event_id, row.entry, row.message_id, row.channel, row.sender, mentioned),
+        *(row.place, row.written),
+    )
+
+
 def _recorded(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
     """The entries under which messages are recorded, with their places."""
     found = db.execute(
         b"SELECT k.entry, m.entry, m.position FROM unnest(%b::text[], %b::text[], %b::text[]) AS k (app, event_id, entry)"
         b" JOIN carillon.messages m USING (app, event_id)",
-        bulk.columns([row[:3] for row in rows]),
+        bulk.columns([(row.app, row.event_id, row.entry) for row in rows]),
     )
     # Earlier releases recorded only the position, of entries of the inlet.
     return {

@@ -50,7 +50,10 @@ def take(
     Returns whether it did. False: nothing was changed.
     """
     apps, ids, entries, messages, channels, senders, places, written = bulk.columns(
-        [(*row[:6], row.place, row.written) for row in rows]
+        [
+            (row.app, row.event_id, row.entry, row.message_id, row.channel, row.sender, row.place, row.written)
+            for row in rows
+        ]
     )
     of, totals = bulk.columns([(app, _encode(one).decode()) for app, one in sorted(counted.items())])
     given = moving(stream, before, after) | {

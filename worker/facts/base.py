@@ -16,7 +16,7 @@ from worker.state.partition import Partition
 Row = TypeVar("Row")
 
 
-class Origin(NamedTuple):
+class Origin(msgspec.Struct, frozen=True):
     """Where an event comes from."""
 
     entry: str

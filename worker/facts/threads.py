@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from producers.events import MessageNew
 from worker.core.places import held
 from worker.database import bulk
@@ -114,7 +116,7 @@ def taking_part(db: Connection, rows: Sequence[MessageRow]) -> list[MessageRow]:
             return [user for user in named if user in listed]
         return [user for user in named if held(members.get((row.app, row.channel, user), ()), row.place)]
 
-    return [row._replace(mentioned=among(row)[:THREAD_PEOPLE]) if row.mentioned else row for row in rows]
+    return [replace(row, mentioned=among(row)[:THREAD_PEOPLE]) if row.mentioned else row for row in rows]
 
 
 def read(pool: Pool, keys: Collection[ThreadKey]) -> dict[ThreadKey, Thread]:

@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+from msgspec.structs import replace
+
 from producers import events
 from producers.errors import EventError
 from producers.routing import channel_in
@@ -91,7 +94,7 @@ _T = TypeVar("_T", Cleared, Recorded, Push)
 _TYPES: Final = {kind: name for name, kind in events.TYPES.items()}
 
 
-class _Placed(NamedTuple):
+class _Placed(msgspec.Struct, frozen=True):
     """An entry with its name, and its place in the order of intake."""
 
     name: str
@@ -255,7 +258,7 @@ class Intake:
         self._clocks.look(self._transaction)
         self._taken_at = time.monotonic()
         placed = self._placed(stream, entries)
-        placed = [one._replace(place=cursor.taken.get(one.raw.id, one.place)) for one in placed]
+        placed = [replace(one, place=cursor.taken.get(one.raw.id, one.place)) for one in placed]
         self._take(stream, cursor, placed, self._sort(placed), again=True)
 
     def _placed(self, stream: str, entries: Sequence[RawEntry]) -> list[_Placed]:

@@ -97,7 +97,7 @@ class Opened(NamedTuple):
         return Step(self.id, self.state, following, self.group, self.turn)
 
 
-class Recorded(NamedTuple):
+class Recorded(msgspec.Struct, frozen=True):
     """A message that intake has recorded, with its place."""
 
     entry: str

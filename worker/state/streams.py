@@ -27,7 +27,7 @@ _AT_ONCE: Final = 2
 _FIELD: Final = FIELD.encode()
 
 
-class RawEntry(NamedTuple):
+class RawEntry(msgspec.Struct, frozen=True):
     """An entry as it was read. `fault`: why its document is none, or ''; `size`: its bytes where only a beginning was read."""
 
     id: str
@@ -137,7 +137,9 @@ class Streams:
         parts = iter(found)
         return Read(
             [
-                RawEntry(id.decode(), document, _fault(fault), int(fault) if fault.isdigit() else None)
+                RawEntry(id.decode(), document)
+                if not fault
+                else RawEntry(id.decode(), document, _fault(fault), int(fault) if fault.isdigit() else None)
                 for id, document, fault in zip(parts, parts, parts, strict=True)
             ],
             last.decode(),
@@ -251,10 +253,8 @@ def _raw(id: bytes, fields: Sequence[bytes]) -> RawEntry:
 
 
 def _fault(answer: bytes) -> str:
-    """The fault of an entry, in the words of its dead letter."""
+    """What is wrong with an entry, in the words of its dead letter."""
     match answer:
-        case b"":
-            return ""
         case b"none":
             return "entry: has no field `event`"
         case b"twice":
