@@ -171,13 +171,16 @@ def traits_of(accepts: Sequence[str], privacy: str | None, key: str | None) -> d
 
 
 class Heading(NamedTuple):
-    """What the notifications of one message have in common beside their payload. `expiration` in UNIX seconds."""
+    """What the notifications of one message have in common. `expiration` in UNIX seconds."""
 
     topic: str
     push_type: PushType = "alert"
     priority: int = 10
     expiration: int | None = None
     collapse_id: str | None = None
+    #: The payload, before and behind what a notification has of its own.
+    before: bytes = b""
+    behind: bytes = b""
 
 
 class Notification(NamedTuple):
@@ -185,9 +188,14 @@ class Notification(NamedTuple):
 
     token: str
     id: str
-    payload: bytes
+    #: The part of its payload that other notifications of the message do not share: its badge, mostly.
+    own: bytes
     #: One object for all notifications of a message: who writes them prepares it once.
     heading: Heading
+
+    @property
+    def payload(self) -> bytes:
+        return b"%b%b%b" % (self.heading.before, self.own, self.heading.behind)
 
 
 class Answer(NamedTuple):

@@ -13,6 +13,7 @@ Where the channel's kind is known, `carillon` has its `name`, `channel_kind` and
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -59,22 +60,28 @@ class Rendered(msgspec.Struct, frozen=True):
 
     def payload(self, badge: int | None = None) -> bytes:
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
-        return self.payloads()(badge)
+        return self.prefix + self.gap()(badge) + self.suffix
 
-    def payloads(self) -> Callable[[int | None], bytes]:
-        """`payload` for many badges."""
-        prefix, suffix = self.prefix, self.suffix
-        if not suffix:
-            return lambda _: prefix
+    def gap(self) -> Callable[[int | None], bytes]:
+        """Gives what stands in the gap for a badge."""
+        if not self.suffix:
+            return _nothing
         # Where nothing else is in `aps`, nothing follows the number there.
-        form = b'%b"badge":%d%b' if suffix.startswith(b"}") else b'%b"badge":%d,%b'
+        return _last if self.suffix.startswith(b"}") else _followed
 
-        def with_badge(badge: int | None) -> bytes:
-            if badge is None:
-                return prefix + suffix
-            return form % (prefix, badge if 0 <= badge <= MAX_BADGE else min(max(badge, 0), MAX_BADGE), suffix)
 
-        return with_badge
+def _nothing(_: int | None) -> bytes:
+    return b""
+
+
+@lru_cache(maxsize=4_096)
+def _last(badge: int | None) -> bytes:
+    return b"" if badge is None else b'"badge":%d' % min(max(badge, 0), MAX_BADGE)
+
+
+@lru_cache(maxsize=4_096)
+def _followed(badge: int | None) -> bytes:
+    return b"" if badge is None else _last(badge) + b","
 
 
 def render(

@@ -79,7 +79,7 @@ def topic_of(push_type: PushType, bundle_id: str) -> str:
 
 def check(notification: Notification) -> None:
     """Raises `NotificationError` for what APNs is certain to refuse, so that a bug of ours is found before it costs a request."""
-    topic, push_type, priority, expiration, collapse_id = notification.heading
+    topic, push_type, priority, expiration, collapse_id, *_ = notification.heading
     rule = _rule(push_type)
     if not _TOKEN.fullmatch(notification.token):
         raise NotificationError("token: has to be lower-case hex of whole bytes")

@@ -41,7 +41,7 @@ def notification(number: int, payload: bytes = b"", **fields: Any) -> Notificati
     return Notification(
         token=f"{number:064x}",
         id=f"6ba7b810-9dad-51d1-80b4-{number:012x}",
-        payload=payload or b'{"aps":{"alert":"%d"}}' % number,
+        own=payload or b'{"aps":{"alert":"%d"}}' % number,
         heading=Heading("io.team.App", **fields),
     )
 

@@ -41,7 +41,7 @@ def notification(number: int) -> Notification:
     return Notification(
         token=f"{number:064x}",
         id=f"6ba7b810-9dad-51d1-80b4-{number:012x}",
-        payload=json.dumps({"aps": {"alert": "x" * (number % 300)}, "number": number}).encode(),
+        own=json.dumps({"aps": {"alert": "x" * (number % 300)}, "number": number}).encode(),
         heading=Heading(
             TOPIC,
             expiration=1_800_000_000 + number if number % 3 else None,

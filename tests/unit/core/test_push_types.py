@@ -8,7 +8,7 @@ from worker.core.model import Heading, Notification, PushType
 from worker.core.push_types import PUSH_TYPES, NotificationError, PushHeaders, check, headers_for
 
 BUNDLE = "io.team.App"
-PLAIN = Notification(token="ab" * 32, id="6ba7b810-9dad-51d1-80b4-00c04fd430c8", payload=b"{}", heading=Heading(BUNDLE))
+PLAIN = Notification(token="ab" * 32, id="6ba7b810-9dad-51d1-80b4-00c04fd430c8", own=b"{}", heading=Heading(BUNDLE))
 
 
 def changed(**fields: Any) -> Notification:
@@ -61,8 +61,8 @@ def test_a_priority_that_the_type_does_not_take_is_refused(push_type: PushType, 
         pytest.param({"token": "zz"}, "token", id="not hex"),
         pytest.param({"id": "6BA7B810-9DAD-51D1-80B4-00C04FD430C8"}, "id", id="an upper-case UUID"),
         pytest.param({"id": "1"}, "id", id="not a UUID"),
-        pytest.param({"payload": b""}, "payload", id="an empty payload"),
-        pytest.param({"payload": b"x" * 4097}, "payload", id="a payload of one byte too many"),
+        pytest.param({"own": b""}, "payload", id="an empty payload"),
+        pytest.param({"own": b"x" * 4097}, "payload", id="a payload of one byte too many"),
         pytest.param({"topic": ""}, "topic", id="no topic"),
         pytest.param({"topic": "a\r\nb"}, "topic", id="a topic that breaks the header"),
         pytest.param({"push_type": "voip"}, "topic", id="a topic without the type's suffix"),
@@ -80,10 +80,10 @@ def test_what_apns_would_refuse_is_named_by_its_field(change: dict[str, object],
 
 
 def test_a_voip_push_may_be_a_kilobyte_larger() -> None:
-    voip = changed(topic=BUNDLE + ".voip", push_type="voip", payload=b"x" * 5120)
+    voip = changed(topic=BUNDLE + ".voip", push_type="voip", own=b"x" * 5120)
     check(voip)
     with pytest.raises(NotificationError, match="payload"):
-        check(voip._replace(payload=b"x" * 5121))
+        check(voip._replace(own=b"x" * 5121))
 
 
 @pytest.mark.parametrize("token", ["ab" * 32, "ab" * 48, "ab" * 80, "00"], ids=lambda t: f"{len(t)} digits")

@@ -25,7 +25,7 @@ class Sent(list[Notification]):
     """Notifications whose `repr` leaves the payloads out, which are long."""
 
     def __repr__(self) -> str:
-        return repr([each._replace(payload=b"%d" % len(each.payload)) for each in self])
+        return repr([each._replace(own=b"%d" % len(each.payload)) for each in self])
 
 
 @st.composite

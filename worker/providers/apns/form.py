@@ -52,7 +52,7 @@ class ApnsForm(Form):
             (b":path", _PATH + _token(request.token), Keep.NOTHING),
             (_ID, field_value(request.id, "apns-id"), Keep.NAME),
         ]
-        *_, expiration, collapse_id = request.heading
+        expiration, collapse_id = request.heading[3:5]
         if expiration is not None:
             fields.append((_EXPIRATION, b"%d" % expiration, Keep.NAME))
         if collapse_id is not None:
@@ -71,15 +71,17 @@ class ApnsForm(Form):
         window, largest, header_list = space[1:]
         heading: Heading | None = None
         shape: _Shape | None = None
-        token_length = tail_length = size = -1
-        for (token, apns_id, payload, its_heading), (stream,) in zip(
+        token_length = tail_length = own_size = -1
+        for (token, apns_id, own, its_heading), (stream,) in zip(
             chunk, stream_ids(space.stream_id, len(chunk)), strict=True
         ):
             if its_heading is not heading:
-                prepared = _prepared(encoder, authorization, header_list, its_heading)
+                topic, push_type, priority, expiration, collapse_id, before, behind = its_heading
+                key = topic, push_type, priority
+                prepared = _prepared(encoder, authorization, header_list, key, expiration, collapse_id)
                 if prepared is None:
                     break
-                heading, (its_shape, tail), size = its_heading, prepared, -1
+                heading, (its_shape, tail), own_size = its_heading, prepared, -1
                 if its_shape is not shape or len(tail) != tail_length:  # else the next frame begins as the last one did
                     shape, middle, token_length, tail_length = its_shape, its_shape.middle, -1, len(tail)
             if len(token) != token_length:
@@ -87,14 +89,16 @@ class ApnsForm(Form):
                 head = its_shape.heads.get(token_length) or its_shape.head(token_length)
                 length = len(head) + token_length + len(middle) + _ID_LENGTH + len(tail)
                 frame_head = length.to_bytes(3, "big") + HEADERS_TAIL
-            if len(payload) != size:
-                size = len(payload)
+            if len(own) != own_size:
+                own_size = len(own)
+                size = len(before) + own_size + len(behind)
                 ending = tail + size.to_bytes(3, "big") + DATA_TAIL
             if size > window or size > largest:
                 break
             window -= size
-            pieces += (frame_head, stream, head, token.encode(), middle, apns_id.encode(), ending, stream, payload)
-        return Written(pieces, len(pieces) // 9, space.window - window)
+            pieces += (frame_head, stream, head, token.encode(), middle, apns_id.encode())
+            pieces += (ending, stream, before, own, behind)
+        return Written(pieces, len(pieces) // 11, space.window - window)
 
 
 class _Shape:
@@ -148,11 +152,14 @@ class _Shape:
 
 
 def _prepared(
-    encoder: RequestEncoder, authorization: str | None, header_list: int | None, heading: Heading
+    encoder: RequestEncoder,
+    authorization: str | None,
+    header_list: int | None,
+    key: _Key,
+    expiration: int | None,
+    collapse_id: str | None,
 ) -> tuple[_Shape, bytes] | None:
     """The shape of a notification and what ends its block; None: it has to be written whole."""
-    topic, push_type, priority, expiration, collapse_id = heading
-    key = topic, push_type, priority
     shape: _Shape | None = encoder.notes.get((authorization, key)) or _shape(encoder, key, authorization)
     if shape is None or (tail := shape.tail(expiration, collapse_id)) is None:
         return None

@@ -111,7 +111,8 @@ class Apns(Kind):
                 current = job.sending
                 sending = sendings[current]
                 id_of = apns_ids(sending.event_id, provider.app)
-                payload_of = Rendered(sending.prefix.encode(), sending.suffix.encode()).payloads()
+                rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
+                gap_of = rendered.gap()
                 heading = Heading(
                     topic_of(sending.push_type, provider.settings.topic),
                     sending.push_type,
@@ -119,13 +120,15 @@ class Apns(Kind):
                     # Who speaks is of no use later: one try, and nothing is stored.
                     0 if sending.fleeting or sending.push_type == "pushtotalk" else sending.expires_at,
                     sending.collapse_id or None,
+                    rendered.prefix,
+                    rendered.suffix,
                 )
-            made.append(Notification(job.token, id_of(job.device), payload_of(job.badge), heading))
+            made.append(Notification(job.token, id_of(job.device), gap_of(job.badge), heading))
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
         [one] = self._notifications(provider, [sending], [job])
-        topic, push_type, priority, expiration, collapse_id = one.heading
+        topic, push_type, priority, expiration, collapse_id, *_ = one.heading
         by_key = isinstance(provider.settings.credential, Key)
         headers = {
             ":method": "POST",
