@@ -119,11 +119,9 @@ def open_for(partition: int, messages: int) -> None:
     runtime = get_runtime()
     of = runtime.partitions[partition]
     if messages > FEW and of.expanders.look_again():
-        if of.journal.ready("e", "urgent") <= FAN_OUT:
-            return
-    elif runtime.hand_over.offer(partial(_handed_over, runtime, of)):
-        return
-    wake_fan_out(of, messages)
+        _wake_for_rest(of)
+    elif not runtime.hand_over.offer(partial(_handed_over, runtime, of)):
+        wake_fan_out(of, messages)
 
 
 def idle_for(partition: int, messages: int) -> Callable[[Sequence[Opened]], None] | None:
@@ -234,8 +232,8 @@ def _fan_out(
     `deliver_here` gets what has batches that it took. Returns whether there is more for this task.
     """
     more = len(opened) >= FAN_OUT or sum(len(one.document) for one in opened) >= OCTETS
-    if more and lane == "urgent" and not work:  # other messages need not wait until these are expanded
-        wake_fan_out(of, of.journal.ready("e", lane))
+    if more and lane == "urgent" and not work:  # others need not wait until these are expanded
+        _wake_for_rest(of)
     few = lane == "urgent" and len(opened) <= FEW
     idle = lane == "urgent" and not few and runtime.hand_over.reserve()
     expanded = None
@@ -258,7 +256,8 @@ def _fan_out(
         wake(of_lane, n - (len(expanded.taken) if of_lane == "urgent" else 0))
     wake_fan_out(of, expanded.unfinished, "bulk")
     if lane == "urgent":
-        more = more or expanded.freed > 0
+        # While it expanded many, others came: a look costs little, another wake-up much.
+        more = more or not few or expanded.freed > 0
         # What waits for its home is before all others, and would be taken at once again.
         stuck = expanded.held and len(expanded.remaining) == len(opened)
     else:
@@ -444,6 +443,12 @@ def wake_fan_out(of: PartitionRuntime, messages: int, lane: Lane = "urgent") -> 
             return
     # Wake-ups for batches leave room for these.
     _wake(fan_out, of, lane, 1 if lane == "urgent" else messages, most=2 * MOST)
+
+
+def _wake_for_rest(of: PartitionRuntime) -> None:
+    """Wakes workers if more urgent messages are ready than one piece, which this task takes next."""
+    if of.journal.ready("e", "urgent") > FAN_OUT:
+        wake_fan_out(of, 1)
 
 
 def wake_deliver(of: PartitionRuntime, lane: Lane, batches: int) -> None:
