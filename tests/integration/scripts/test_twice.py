@@ -177,8 +177,20 @@ def test_a_batch_is_taken_at_once_by_one(redis: Redis, journal: Journal) -> None
     given: list[Any] = [[step], [queued()], {}, [], (), (), (), ()]
     stale, freed, taken = journal.expand_and_take(*given)
     assert (stale, freed, taken and (taken.id, taken.badges)) == (set(), 0, ("b1", [1]))
-    assert again(redis, lambda: journal.expand_and_take(*given)) == ({ENTRY}, 0, None)
+    assert again(redis, lambda: journal.expand_and_take(*given)) == (set(), 0, taken), "its answer was lost"
     assert journal.take_batch("urgent") is None
+
+
+def test_a_batch_that_was_not_leased_with_its_expansion_is_not_with_a_repeat(redis: Redis, journal: Journal) -> None:
+    step = taken_message(redis, journal).step(DONE)
+    given: list[Any] = [[step], [queued()], {}, [], (), (), (), ()]
+    [_, _, first] = journal.expand_and_take(*given)
+    redis.zadd(keys.DUE(), {"b:b1": 1})
+    journal.make_due_ready()
+    assert again(redis, lambda: journal.expand_and_take(*given)) == ({ENTRY}, 0, None), "its lease is over"
+    taken = journal.take_batch("urgent")
+    assert taken is not None and taken._replace(accepted=()) == first
+    assert again(redis, lambda: journal.expand_and_take(*given)) == ({ENTRY}, 0, None), "another worker has it"
 
 
 @runs("abandon")

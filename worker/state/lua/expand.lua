@@ -9,7 +9,7 @@
 --   answered [name], homeward [home, note], counts [app, counter, amount], accounts [document], at_once, lease: number
 -- Returns: the entries with which another was first, how many messages can be taken by now that waited, and of the batch that is leased
 --   {badges, waits, overtaking, troubled} as take_batch.lua has it; without that nothing.
--- Twice: does nothing, and returns every entry.
+-- Twice: does nothing, and returns every entry; where a batch was leased, and still is, no entry, and that batch again.
 -- With: at_once, batches, channels, expansion, homeward, missed, new_looks, reminders, second_looks, totals
 local stale, of_group, at = {}, {}, steps.first
 for _, group, turn, n in each(tasks) do
@@ -36,7 +36,11 @@ for _, entry, state in each(single) do
   end
   if states[k] ~= state then stale[#stale + 1] = entry end
 end
-if #stale > 0 then return {stale, 0} end
+if #stale > 0 then
+  local mine = at_once ~= '' and taken_before(at_once)
+  if mine then return {{}, 0, mine} end
+  return {stale, 0}
+end
 
 -- A channel of several pages ends: the next message has it, which is likely to be as long.
 local function hand_on(channel)

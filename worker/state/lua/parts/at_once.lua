@@ -10,6 +10,10 @@ local function is_next(lane, way, devices)
   end
   return true
 end
+local function as_taken(id, way, orders, badges)
+  local waits, overtaking = behind_earlier(id, way, orders)
+  return {badges, waits, overtaking, math.min(1, redis.call('EXISTS', COOLDOWNS .. way, FIRST_REFUSALS .. way))}
+end
 -- Adds a batch that whoever adds it has for `lease` seconds, as take_batch.lua would hand it out, without its way into the line and back.
 -- Returns {badges, waits, overtaking, troubled} as that does; nothing where it cannot be taken at once, and then it is not added.
 local function add_taken(open, turn, lease, id, document, app, lane, orders, entries, _, way)
@@ -22,8 +26,14 @@ local function add_taken(open, turn, lease, id, document, app, lane, orders, ent
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
   local counted, before = numbers(app, orders, devices, heads)
   local badges, taken = table.concat(counted, ','), string.format('%.3f', t)
-  store_batch(open, turn, id, document, app, lane, orders, entries, way, 'claimed', 1, 'badges', badges, 'leased', 1, 'taken', taken)
+  store_batch(open, turn, id, document, app, lane, orders, entries, way, 'claimed', 1, 'badges', badges, 'leased', 1, 'taken', taken, 'here', 1)
   if #before > 0 then redis.call('HSET', BATCH .. id, 'before', table.concat(before, ',')) end
-  local waits, overtaking = behind_earlier(id, way, orders)
-  return {badges, waits, overtaking, math.min(1, redis.call('EXISTS', COOLDOWNS .. way, FIRST_REFUSALS .. way))}
+  return as_taken(id, way, orders, badges)
+end
+-- The same of a batch that an earlier call of the same caller took, whose answer was lost: nobody else knows its id. Nothing where it was
+-- not taken so, or not since its lease was over.
+local function taken_before(id)
+  local fields = {'provider', 'devices', 'badges', 'here', 'leased', 'again'}
+  local way, orders, badges, here, leased, again = unpack(redis.call('HMGET', BATCH .. id, unpack(fields)))
+  return here and leased and not again and as_taken(id, way, orders, badges) or nil
 end
