@@ -1,5 +1,6 @@
 """Third stage: facts and devices of the candidates are read for all messages, and the rules decide about each."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -132,7 +133,10 @@ class Decider:
     ) -> tuple[Mapping[int, Mapping[str, Collection[str]]], Mapping[str, Mapping[str, Sequence[Device]]]]:
         """The facts about each page's candidates, by its index and their names; and the devices by app and user."""
         facts: dict[int, dict[str, Collection[str]]] = {}
-        wanted = {(one.event.app, user) for one in asked for user in one.users}
+        users: defaultdict[str, set[str]] = defaultdict(set)
+        for one in asked:
+            users[one.event.app].update(one.users)
+        wanted = [(app, user) for app, of_app in users.items() for user in of_app]
         readings = [fact.reading(self._sources, asked) for fact in self._facts]
         *read, devices = bulk.together(self._sources.pool, [*readings, self._devices.reading_active(wanted)])
         for fact, of_fact in zip(self._facts, read, strict=True):
