@@ -57,37 +57,38 @@ STAGES: Final = ("publish", "intake", "expansion", "delivery", "ledger")
 
 
 class Used(NamedTuple):
-    """CPU seconds, and commands of Valkey."""
+    """CPU microseconds, and commands of Valkey, a push."""
 
     python: float
     postgres: float
     valkey: float
     commands: float
 
-    def since(self, before: "Used", pushes: int) -> "Used":
-        """CPU microseconds and commands, a push."""
-        python, postgres, valkey, commands = ((now - then) / pushes for now, then in zip(self, before, strict=True))
-        return Used(1e6 * python, 1e6 * postgres, 1e6 * valkey, commands)
-
 
 class Meter:
-    """What the processes have used so far."""
+    """What work costs this process, Postgres and Valkey."""
 
     def __init__(self, place: Stage) -> None:
         pids = place.pids()
         self._postgres, self._valkey = psutil.Process(pids["postgres"][0]), pids["valkey"][0]
         self._client = redis.Redis.from_url(place.urls.redis)
 
-    def read(self) -> Used:
-        ours = time.process_time()
+    def of(self, work: Callable[[], None], pushes: int) -> Used:
+        """CPU microseconds and commands a push, of work that makes so many. What the meter itself costs is left out."""
+        postgres, valkey, commands = self._others()
+        began = time.process_time()
+        work()
+        python = time.process_time() - began
+        then = self._others()
+        of_others = (1e6 * (then[0] - postgres) / pushes, 1e6 * (then[1] - valkey) / pushes)
+        return Used(1e6 * python / pushes, *of_others, (then[2] - commands) / pushes)
+
+    def _others(self) -> tuple[float, float, int]:
+        """What Postgres and Valkey have used so far, and the commands of Valkey."""
         known: dict[str, Any] = self._client.info("commandstats")
         postgres = (self._postgres.pid, *(child.pid for child in self._postgres.children(recursive=True)))
-        return Used(
-            ours,
-            sum(map(_cpu_seconds, postgres)),
-            _cpu_seconds(self._valkey),
-            sum(one["calls"] for one in known.values()),
-        )
+        commands = sum(one["calls"] for one in known.values())
+        return sum(map(_cpu_seconds, postgres)), _cpu_seconds(self._valkey), commands
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -99,7 +100,8 @@ class Stages:
     """The stages of one process, each as a function that does all of its work there is."""
 
     def __init__(self, place: Stage, workload: Workload) -> None:
-        self._workload, self._publisher, self._number = workload, Publisher(place.urls.redis), 0
+        self._workload, self._publisher = workload, Publisher(place.urls.redis)
+        self._number, self._said = 0, list[dict[str, Any]]()
         self.runtime = runtime = Runtime(
             settings.load({name: text for name, text in place.environ.items() if text}),
             Urls(redis=place.urls.redis, postgres=place.urls.postgres),
@@ -127,9 +129,13 @@ class Stages:
         )
         self._rounds.begin()
 
-    def publish(self) -> None:
+    def say(self) -> None:
+        """Makes what is published next."""
         self._number += 1
-        self._publisher.publish_many(chat(self._workload.crowd, self._workload.messages, run=f"run-{self._number}"))
+        self._said = chat(self._workload.crowd, self._workload.messages, run=f"run-{self._number}")
+
+    def publish(self) -> None:
+        self._publisher.publish_many(self._said)
 
     def intake(self) -> None:
         taken = 0
@@ -168,14 +174,12 @@ def measure(name: str, rounds: int, profiled: str | None) -> dict[str, dict[str,
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(YOUNG)
+            stages.say()
             for which in STAGES:
-                work: Callable[[], None] = getattr(stages, which)
                 with _profiled(profile, which == profiled and number >= 0):
-                    before = meter.read()
-                    work()
-                    after = meter.read()
+                    used = meter.of(getattr(stages, which), pushes)
                 if number >= 0:
-                    of_stage[which].append(after.since(before, pushes))
+                    of_stage[which].append(used)
         stages.close()
     if profiled is not None:
         pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(45)
