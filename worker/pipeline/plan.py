@@ -205,13 +205,16 @@ def _layers(devices: Sequence[Sequence[int]], most: int) -> Iterator[Sequence[in
 
 
 def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted], decided: int) -> Batch:
-    batch = Batch(*key[:3], [], [], origin=origin, decided=decided)
+    sendings: list[Sending] = []
+    jobs: list[Job] = []
+    last = None
     for sending, device, why in wanted:
-        if not batch.sendings or batch.sendings[-1] is not sending:
-            batch.sendings.append(sending)
-        batch.jobs.append(
+        if sending is not last:
+            sendings.append(sending)
+            last = sending
+        jobs.append(
             Job(
-                len(batch.sendings) - 1,
+                len(sendings) - 1,
                 device.id,
                 device.user,
                 device.token,
@@ -222,4 +225,4 @@ def _batch(key: _Key, origin: str, wanted: Sequence[_Wanted], decided: int) -> B
                 clears=device.traits is not None and CLEAR in device.accepts,
             )
         )
-    return batch
+    return Batch(*key[:3], sendings, jobs, origin=origin, decided=decided)
