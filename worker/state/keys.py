@@ -215,8 +215,9 @@ BATCH: Final = Family(
     "batch:<id>", "hash",
     "`doc`, `app`, `lane`, `devices`, `entries`, `provider` (its way), `turn`, then `badges`, `outcomes`, `accepted`, `failures`,"
     " `claimed`, `leased`, `taken` (when); `lines`: its part of `later`; of badges, `before` (what a number that was set"
-    " replaced), `uncounted` (jobs that gave theirs back), `again` (the batch was taken again); of a spread app, `numbered` (its"
-    " badges were taken at home). `<id>~<partition>`: what such a batch holds at home, without a lane, until its lease is over",
+    " replaced), `uncounted` (jobs that gave theirs back), `again` (the batch was taken again); `here` (it was first"
+    " taken as it was written); of a spread app, `numbered` (its badges were taken at home)."
+    " `<id>~<partition>`: what such a batch holds at home, without a lane, until its lease is over",
     _JOURNAL, "the batch is done; of a stopped provider, when it is too old", "devices to push to",
 )
 HOMEWARD: Final = Family(

@@ -167,7 +167,7 @@ class Spread(RuleBasedStateMachine):
         run = _run(taken)
         flight = Flight(part, run)
         young = [n for n in run.pending() if not self._has_arrived(run, n)]
-        if drops == "all" and young == run.pending():
+        if drops == "all" and len(young) == len(run.pending()):
             self._drop(run, young)
             self.flights.append(flight)
             return
