@@ -83,6 +83,8 @@ class BatchRun:
     #: Where all jobs were accepted, and nothing more is to be asked: the answers, which are counted as the batch is finished.
     well: Well | None = None
 
+    #: By job its device, once that was asked of all.
+    _devices: list[int] = field(default_factory=list)
     #: By job: what is sent in place of its sending, made with the keys of its device.
     sealed: dict[int, Sending] = field(default_factory=dict)
 
@@ -184,7 +186,7 @@ class BatchRun:
         """For `send`: the place of each of these jobs -> that of the next one to the same device."""
         last: dict[int, int] = {}
         found: dict[int, int] = {}
-        devices = [self.jobs[index].device for index in indexes]
+        devices = self.device_of_each(indexes)
         if len(set(devices)) == len(devices):
             return found
         for place, device in enumerate(devices):
@@ -195,6 +197,14 @@ class BatchRun:
 
     def devices(self, indexes: Iterable[int]) -> set[int]:
         return {self.jobs[index].device for index in indexes}
+
+    def device_of_each(self, indexes: Sequence[int]) -> Sequence[int]:
+        """The devices of these jobs, each named once and in their order. Of all jobs they are looked up once."""
+        if len(indexes) < len(self.jobs):
+            return [self.jobs[index].device for index in indexes]
+        if not self._devices:
+            self._devices = [job.device for job in self.jobs]
+        return self._devices
 
     def new(self, indexes: Iterable[int]) -> list[int]:
         """Those of the jobs that had their outcome now, not on an earlier try of the batch."""

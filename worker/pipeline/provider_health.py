@@ -99,7 +99,7 @@ class ProviderHealth:
         One that retires nobody stands unless the provider is at fault.
         """
         if run.is_delivered and not run.troubled:  # says nothing but that the way works: counted with the last write
-            accepted = len(run.devices(run.new(run.delivered())))
+            accepted = len(set(run.device_of_each(run.new(run.delivered()))))
             run.well = Well(accepted, _credential(run.provider.settings)) if accepted else None
             return
         if run.is_delivered:

@@ -381,3 +381,12 @@ def test_a_fault_of_ours_is_an_error_of_its_own(caplog):
         Report(str, lambda: NOW)(run)
     [record] = [one for one in caplog.records if one.levelname == "ERROR"]
     assert (record.reason, record.count) == ("PayloadTooLarge", 1)
+
+
+def test_the_devices_of_all_jobs_and_of_some_are_those_of_the_jobs() -> None:
+    run = new_run(job(7), job(9), job(7))
+    assert [run.device_of_each(run.pending()) for _ in range(2)] == [[7, 9, 7]] * 2
+    assert run.device_of_each([1, 2]) == [9, 7]
+    assert run.following(run.pending()) == {0: 2}
+    run.set_numbers([4, 5, 6])
+    assert ([one.badge for one in run.jobs], run.device_of_each(range(3))) == ([4, 5, 6], [7, 9, 7])

@@ -32,7 +32,7 @@ class DropMoved:
         late, jobs, pending = old(sendings, now), run.jobs, run.pending()
         young = [index for index in pending if jobs[index].sending not in late] if late else pending
         if young and not (run.just_decided and is_fresh(run.batch, now)):
-            owned = self.devices.owned([jobs[index].device for index in young])
+            owned = self.devices.owned(run.device_of_each(young))
             moved = [index for index in young if (jobs[index].device, jobs[index].user) not in owned]
             run.set_outcome(moved, Drop("device_moved"))
         if late:
