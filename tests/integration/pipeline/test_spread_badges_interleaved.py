@@ -203,7 +203,9 @@ class Spread(RuleBasedStateMachine):
         run.set_outcome(indexes, Drop("expired"))
         for index in indexes:
             self.dropped.add(_place(run, index))
-            self.devices[run.jobs[index].device].counts.discard(_place(run, index))
+            # What was tried may be on its way, and counts.
+            if not run.jobs[index].tried:
+                self.devices[run.jobs[index].device].counts.discard(_place(run, index))
 
     def _uncount(self, flight: Flight) -> None:
         run = flight.run
