@@ -196,25 +196,29 @@ class Delivery:
         wake: Callable[[Lane, int], None] | None = None,
         tell: Callable[[str, str, Mapping[str, int]], None] | None = None,
     ) -> dict[str, int]:
-        """As `deliver`, of a batch that was taken as it was written. Its lease began no earlier than at `taken_at`."""
+        """As `deliver`, of a batch that was taken as it was written. Its lease began no earlier than at `taken_at`.
+
+        The caller has no next turn: `wake` gets all that are ready.
+        """
         self.recorder.wake = wake
         run = _begin(taken, taken_at)
         run.just_decided = True
-        return self._deliver(run, taken.batch.lane, wake, tell)
+        return self._deliver(run, None, wake, tell)
 
     def _deliver(
         self,
         run: BatchRun,
-        lane: Lane,
+        turn: Lane | None,
         wake: Callable[[Lane, int], None] | None,
         tell: Callable[[str, str, Mapping[str, int]], None] | None,
     ) -> dict[str, int]:
+        """`turn`: the lane of which the caller's next turn takes a batch."""
         counts = self._try(run)
         if tell is not None:
             tell(run.batch.app, self._name(run.batch.provider), counts)
         if wake is not None:
-            wake("urgent", max(0, run.freed.urgent - (lane == "urgent")))
-            wake("bulk", max(0, run.freed.bulk - (lane == "bulk")))
+            wake("urgent", max(0, run.freed.urgent - (turn == "urgent")))
+            wake("bulk", max(0, run.freed.bulk - (turn == "bulk")))
         return counts
 
     def _try(self, run: BatchRun) -> dict[str, int]:
