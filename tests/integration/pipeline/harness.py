@@ -106,6 +106,14 @@ class Apns:
 
 
 KEY = new_key()
+#: KEYS: what is due. ARGV: how batches' keys begin, seconds, and whether those of who has taken a batch pass as well.
+_LATER = """
+for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if ARGV[3] == '1' or redis.call('HEXISTS', ARGV[1] .. string.sub(member, 3), 'leased') == 0 then
+    redis.call('ZINCRBY', KEYS[1], -ARGV[2], member)
+  end
+end
+"""
 
 
 class Tokens:
@@ -342,16 +350,13 @@ class Pipeline:
 
         Without `leases` whoever has taken something keeps it.
         """
-        due: Any = self.redis.zrange(f"{self.partition.prefix}due", 0, -1, withscores=True)
-        for member, at in due:
-            if leases or not self.redis.hexists(f"{self.partition.prefix}batch:{member[2:].decode()}", "leased"):
-                self.redis.zadd(f"{self.partition.prefix}due", {member: at - seconds}, xx=True)
-        looks: Any = self.redis.zrange(f"{self.partition.prefix}looks:due", 0, -1, withscores=True)
+        # In one step: another thread may take a batch meanwhile.
+        prefix = self.partition.prefix
+        self.redis.eval(_LATER, 1, f"{prefix}due", f"{prefix}batch:", seconds, int(leases))
+        looks: Any = self.redis.zrange(f"{prefix}looks:due", 0, -1, withscores=True)
         for look, at in looks:
-            self.redis.zadd(f"{self.partition.prefix}looks:due", {look: at - seconds}, xx=True)
-        keys: Any = self.redis.keys(f"{self.partition.prefix}notbefore:device:*[0-9]") + self.redis.keys(
-            f"{self.partition.prefix}out_of_turn:*"
-        )
+            self.redis.zadd(f"{prefix}looks:due", {look: at - seconds}, xx=True)
+        keys: Any = self.redis.keys(f"{prefix}notbefore:device:*[0-9]") + self.redis.keys(f"{prefix}out_of_turn:*")
         for key in keys:
             ends: Any = self.redis.zrange(key, 0, -1, withscores=True)
             for device, at in ends:
