@@ -78,8 +78,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores, four at most: systems that a test starts are waited for, and the cores have time for another."""
-    return min((os.cpu_count() or 1) + 1, 4)
+    """Two more than cores, four at most: systems that a test starts are waited for, and the cores have time for others."""
+    return min((os.cpu_count() or 1) + 2, 4)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """`carillon engines`."""
 
-import math
 import signal
 
 EPILOG = "Example: carillon engines   (in a Procfile, beside carillon worker, beat and flower)"
@@ -22,4 +21,4 @@ def engines() -> None:
     with embedded.engines(settings):
         tell(settings)
         prose("the engines run" if settings.embedded else "no engine to run: both are configured")
-        stop.wait(math.inf)
+        stop.wait()

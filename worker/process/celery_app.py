@@ -75,7 +75,7 @@ def refuse_unusable(*, keys: bool = True) -> None:
         secret_keys(settings)
         if settings.traces_sample:
             extras.traces()
-        host.check_address_space()
+        host.fit_address_space()
     with redis.connect(attach_redis(settings)) as client:
         redis.await_fit(client, worker=keys)
         if keys:

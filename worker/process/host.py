@@ -4,6 +4,7 @@ Imports nothing slow, because it runs before everything else.
 """
 
 import atexit
+import ctypes
 import os
 import resource
 import signal
@@ -32,6 +33,10 @@ _SERVICES: Final = (
 _FILES: Final = 64
 #: Files that it asks for if the host allows them: a terminal of macOS begins with 256.
 _WISHED_FILES: Final = 4_096
+#: The GNU C library reserves 64 MiB of addresses for each thread that allocates, up to eight times for each core. Python runs one
+#: thread at a time, so these few are enough for a worker's eighty.
+_ARENAS: Final = 4
+_M_ARENA_MAX: Final = -8
 #: Bytes of address space for the stacks of a worker's threads and what it imports.
 _ADDRESS_SPACE: Final = 1 << 30
 _PID_1: Final = 1
@@ -57,8 +62,8 @@ class Stop:
     def is_set(self) -> bool:
         return bool(self.signal)
 
-    def wait(self, seconds: float) -> bool:
-        """Waits until the process is asked to stop, but no longer than this; returns whether it was asked."""
+    def wait(self, seconds: float | None = None) -> bool:
+        """Waits until the process is asked to stop, but no longer than this, if it is given; returns whether it was asked."""
         with suppress(Empty):
             self._heeded.get(timeout=seconds)
             self._heeded.put(None)  # for who waits next
@@ -112,8 +117,10 @@ def check_files() -> None:
         )
 
 
-def check_address_space() -> None:
-    """Raises `HostError` if a worker's threads would not fit into the address space."""
+def fit_address_space() -> None:
+    """Bounds what the threads that begin from now on reserve. Raises `HostError` if a worker's would not fit nevertheless."""
+    with suppress(OSError, AttributeError):  # another C library has nothing to bound
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
     space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if space != resource.RLIM_INFINITY and space < _ADDRESS_SPACE:
         raise HostError(

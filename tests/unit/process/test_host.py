@@ -43,3 +43,4 @@ def test_the_main_thread_hears_its_own_signal_while_it_waits(stop: Stop) -> None
     assert stop.wait(PATIENCE)
     assert time.monotonic() - began < PATIENCE
     assert stop.wait(PATIENCE), "and does not wait again"
+    assert stop.wait(), "nor without an end"

@@ -25,8 +25,9 @@ local function add_taken(open, turn, lease, id, document, app, lane, orders, ent
   redis.call('EXPIRE', SENDING .. way, 86400)
   redis.call('ZADD', DUE, t + lease, 'b:' .. id)
   local counted, before = numbers(app, orders, devices, heads)
-  local badges, taken = table.concat(counted, ','), string.format('%.3f', t)
-  store_batch(open, turn, id, document, app, lane, orders, entries, way, 'claimed', 1, 'badges', badges, 'leased', 1, 'taken', taken, 'here', 1)
+  local badges = table.concat(counted, ',')
+  local taken = {'claimed', 1, 'badges', badges, 'leased', 1, 'taken', string.format('%.3f', t), 'here', 1}
+  store_batch(open, turn, id, document, app, lane, orders, entries, way, unpack(taken))
   if #before > 0 then redis.call('HSET', BATCH .. id, 'before', table.concat(before, ',')) end
   return as_taken(id, way, orders, badges)
 end
