@@ -33,7 +33,9 @@ def flower(port: int, path: str) -> Any:
 
 
 def up(data_dir: Path, port: int) -> Running:
-    return Running([sys.executable, "-m", "worker.cli", "up", "--port", str(port)], environ(data_dir=str(data_dir)))
+    # A port of its own: the usual one may be taken by another system that begins at the same time.
+    ports = ["--port", str(port), "--dashboard-port", str(free_port())]
+    return Running([sys.executable, "-m", "worker.cli", "up", *ports], environ(data_dir=str(data_dir)))
 
 
 def children(data_dir: Path, *wanted: str) -> list[psutil.Process]:
