@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 import psutil
@@ -28,17 +27,14 @@ from benchmarks.support.processes import end_on_sigterm
 from benchmarks.support.stage import Stage, stage
 from config import settings
 from producers import Publisher
-from worker.database import cursors
 from worker.database.lease import Lease
 from worker.embedded import Urls
 from worker.pipeline.barrier import Barrier
-from worker.pipeline.intake import Intake
-from worker.pipeline.rounds import Rounds
 from worker.process.consumer import YOUNG
+from worker.process.leader import rounds_of
 from worker.process.runtime import Runtime
 from worker.process.tasks import FAN_OUT
 from worker.state.leader_hint import LeaderHint
-from worker.state.streams import Streams
 
 
 class Workload(NamedTuple):
@@ -110,23 +106,8 @@ class Stages:
         lease = Lease(runtime.pool, LeaderHint(of.partition), owner="benchmark:1")
         if not lease.acquire():
             raise RuntimeError("somebody else leads the intake")
-        self._rounds = Rounds(
-            Streams(of.partition),
-            Intake(
-                *(of.partition, of.journal, runtime.apps),
-                transaction=lease.transaction,
-                at_once=lease.at_once,
-                draw=partial(cursors.draw_at_once, runtime.pool),
-                wake=lambda _: None,
-            ),
-            of.journal,
-            runtime.apps,
-            lease,
-            batch=runtime.settings.intake_batch,
-            max_open=10 * workload.messages,
-            paces={},
-            barrier=Barrier(runtime.keyspace, of.partition, runtime.pool),
-        )
+        barrier = Barrier(runtime.keyspace, of.partition, runtime.pool)
+        self._rounds = rounds_of(runtime, of, lease, barrier, {}, wake=lambda _: None)
         self._rounds.begin()
 
     def say(self) -> None:

@@ -30,7 +30,7 @@ Times = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a registration says of its device, beside whose it is. Nothing in it decides whose it is."""
+    """What a registration says of its device. Nothing in it decides whose the device is."""
 
     locale: str | None = None
     app_version: str | None = None

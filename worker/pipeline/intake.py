@@ -15,10 +15,11 @@ import logging
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -91,6 +92,8 @@ _SURE: Final = 5.0
 Idle = Callable[[int], Callable[[Sequence[Opened]], None] | None]
 
 _T = TypeVar("_T", Cleared, Recorded, Push)
+#: What became of an event that was taken.
+_TAKEN: Final = "taken"
 _TYPES: Final = {kind: name for name, kind in events.TYPES.items()}
 
 
@@ -172,7 +175,7 @@ class _Applied(NamedTuple):
             return "over_rate" if refusal.code == "rate_limit" else "refused"
         if repeatable and entry not in self.recorded:
             return "repeat"
-        return "superseded" if entry in self.newer else "taken"
+        return "superseded" if entry in self.newer else _TAKEN
 
 
 class Intake:
@@ -316,7 +319,7 @@ class Intake:
             with self._transaction() as db:
                 if not again:
                     cursors.move(db, stream, cursor, after)
-                    tallies.count_events(db, _counted(stretch, _Applied(refusals=stretch.refusals)))
+                    tallies.count_events(db, _counted(stretch, _outcomes(stretch, _Applied(refusals=stretch.refusals))))
                 add_dead_letters(db, stretch.refused)
             applied = _Applied(refusals=stretch.refusals)
         self._finish(stretch, applied)
@@ -327,9 +330,7 @@ class Intake:
         if self._at_once is None or not stretch.is_plain():
             return False
         applied = _Applied({row.entry: row.place for row in stretch.messages})
-        counted: dict[str, dict[str, int]] = {}
-        for (app, kind), n in Counter(stretch.about.values()).items():
-            counted.setdefault(app, {})[f"events.taken.{kind}"] = n
+        counted = {app: of for (app, _), of in _counted(stretch, repeat(_TAKEN)).items()}
         try:
             if not plain_stretch.take(self._at_once, stream, cursor, after, stretch.messages, counted):
                 return False
@@ -391,7 +392,7 @@ class Intake:
         limited = [call for call in stretch.devices if call.entry in over_rate]
         applied = _Applied(recorded, cleared, refusals, newer, limited)
         if not again:
-            tallies.count_events(db, _counted(stretch, applied))
+            tallies.count_events(db, _counted(stretch, _outcomes(stretch, applied)))
         return applied
 
     def _finish(self, stretch: _Stretch, applied: _Applied) -> None:
@@ -559,7 +560,7 @@ class Intake:
             stretch.messages.append(row)
         match event:
             case events.MessageNew():
-                pass
+                pass  # nearly all are
             case events.DeviceRegistered() | events.DeviceUnregistered():
                 self._add_device(stretch, one, event)
             case events.QuietUpdated():
@@ -625,14 +626,18 @@ def _type(event: events.AnyEvent) -> str:
     return _TYPES[type(event)]
 
 
-def _counted(stretch: _Stretch, applied: _Applied) -> Mapping[tuple[str, int], Mapping[str, int]]:
-    """The events by app, type and outcome, for the counters."""
-    repeatable = {row.entry for row in stretch.messages}
-    found: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-    for one in stretch.entries:
-        app, kind = stretch.about[one.name]
-        found[app, 0][f"events.{applied.outcome(one.name, repeatable=one.name in repeatable)}.{kind}"] += 1
+def _counted(stretch: _Stretch, outcomes: Iterable[str]) -> Mapping[tuple[str, int], Mapping[str, int]]:
+    """The events by app, type and outcome, for the counters. `outcomes`: what became of each entry."""
+    found: defaultdict[tuple[str, int], dict[str, int]] = defaultdict(dict)
+    about = [stretch.about[one.name] for one in stretch.entries]
+    for ((app, kind), outcome), n in Counter(zip(about, outcomes, strict=False)).items():
+        found[app, 0][f"events.{outcome}.{kind}"] = n
     return found
+
+
+def _outcomes(stretch: _Stretch, applied: _Applied) -> Iterator[str]:
+    repeatable = {row.entry for row in stretch.messages}
+    return (applied.outcome(one.name, repeatable=one.name in repeatable) for one in stretch.entries)
 
 
 def _spans(stretch: _Stretch, applied: _Applied) -> list[Span]:

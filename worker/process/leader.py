@@ -164,26 +164,7 @@ class Leader(BackgroundThread):
         runtime, of = self._runtime, self._of
         if not self._spread.may_try(of) or not lease.acquire():
             return _ATTEMPT
-        intake = Intake(
-            *(of.partition, of.journal, runtime.apps),
-            transaction=lease.transaction,
-            at_once=lease.at_once,
-            draw=partial(cursors.draw_at_once, runtime.pool),
-            wake=self._wake,
-            idle=self._idle,
-            export=runtime.export,
-        )
-        rounds = Rounds(
-            Streams(of.partition),
-            intake,
-            of.journal,
-            runtime.apps,
-            lease,
-            batch=runtime.settings.intake_batch,
-            max_open=runtime.settings.max_open,
-            paces=self._paces,
-            barrier=barrier,
-        )
+        rounds = rounds_of(runtime, of, lease, barrier, self._paces, wake=self._wake, idle=self._idle)
         self.leads = True
         log.info("leading the intake", extra={"recovered": rounds.begin(), **self._about})
         while not self._stop.is_set():
@@ -196,3 +177,36 @@ class Leader(BackgroundThread):
                 log.info("handing the intake over", extra={"to": successor, **self._about})
                 return HANDED_OVER
         return 0.0
+
+
+def rounds_of(
+    runtime: Runtime,
+    of: PartitionRuntime,
+    lease: Lease,
+    barrier: Barrier,
+    paces: dict[str, Pace],
+    *,
+    wake: Callable[[int], None],
+    idle: Idle = lambda _: None,
+) -> Rounds:
+    """What whoever has the partition's lease takes its streams with. `paces`: those of an earlier time of leading."""
+    intake = Intake(
+        *(of.partition, of.journal, runtime.apps),
+        transaction=lease.transaction,
+        at_once=lease.at_once,
+        draw=partial(cursors.draw_at_once, runtime.pool),
+        wake=wake,
+        idle=idle,
+        export=runtime.export,
+    )
+    return Rounds(
+        Streams(of.partition),
+        intake,
+        of.journal,
+        runtime.apps,
+        lease,
+        batch=runtime.settings.intake_batch,
+        max_open=runtime.settings.max_open,
+        paces=paces,
+        barrier=barrier,
+    )

@@ -493,7 +493,7 @@ def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     for lane in ("urgent", "bulk"):
         on_their_way = runtime.broker.waiting(LANES[lane][0])
         messages, batches = of.journal.ready("e", lane), of.journal.ready("b", lane)
-        most = 1 if lane == "urgent" else MOST
+        most = MOST_URGENT if lane == "urgent" else MOST
         lost = max(0, min(messages, most) + min(batches, most) - on_their_way)
         if not alone and (messages or batches):  # those that wait may all be for other partitions
             lost = max(1, lost)
