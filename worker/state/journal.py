@@ -11,11 +11,12 @@ Their keys: `worker/state/keys.py`.
 
 import contextlib
 import logging
+import secrets
 import time
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -201,16 +202,18 @@ class Journal:
         self._names, self.partition, self._of = partition.names, partition.index, partition
         #: Seconds of a lease.
         self.lease = lease
+        #: Names each call that takes what it opens, so that a repeated one is known.
+        self._caller, self._calls = secrets.token_hex(6), count()
         #: Accounts of what was delivered, with when by `time.monotonic()`.
         self._delivered: deque[tuple[float, bytes]] = deque(maxlen=_REMEMBERED)
         self._tells_until = 0.0
 
     def open(self, messages: Sequence[Recorded], *, token: int) -> int:
-        """Makes these ready to be expanded. A second time does nothing. `token`: that of the leader's lease.
+        """Makes these ready to be expanded. A second time changes nothing. `token`: that of the leader's lease.
 
         Returns how many can be taken: those of a group of channels that a task has wait for it. Raises LeaseLost.
         """
-        return int(self._open(token, messages, lease=0.0)[0]) if messages else 0
+        return int(self._open(token, messages)[0]) if messages else 0
 
     def open_and_take(
         self, messages: Sequence[Recorded], documents: Mapping[str, bytes], *, token: int
@@ -219,16 +222,17 @@ class Journal:
 
         Returns how many others can be taken, and those that are leased to this worker.
         """
-        ready, turn, taken = self._open(token, messages, lease=self.lease)
+        turn = f"{self._caller}-{next(self._calls)}"
+        ready, taken = self._open(token, messages, turn=turn, lease=self.lease)
         by_entry = {one.entry: one for one in messages}
         found = []
         for entry, group in taken:
             one = by_entry[entry.decode()]
-            of_task = group.decode(), turn.decode()
+            of_task = group.decode(), turn
             found.append(Opened(one.entry, one.app, "", documents[one.entry], one.place, _state(one), *of_task))
         return int(ready), found
 
-    def _open(self, token: int, messages: Sequence[Recorded], *, lease: float) -> Any:
+    def _open(self, token: int, messages: Sequence[Recorded], *, turn: str = "", lease: float = 0.0) -> Any:
         of_groups: defaultdict[str, list[Recorded]] = defaultdict(list)
         for one in messages:
             of_groups[_group_of(one.app, one.channel)].append(one)
@@ -238,6 +242,7 @@ class Journal:
             groups=[(group, len(some)) for group, some in of_groups.items()],
             entries=[one.entry for one in in_order],
             states=[_state(one) for one in in_order],
+            turn=turn,
             lease=lease,
         )
         if not answer:

@@ -205,6 +205,10 @@ REMINDERS_SENT: Final = Family(
     "reminders:sent", "hash", "a reminder, named as in `reminders` -> how often it was sent", _JOURNAL, "the reminder ends",
     "as `reminders`",
 )
+TAKEN_AT_ONCE: Final = Family(
+    "taken_at_once", "string", "turn of the last task that took messages of no channel as they were opened", _JOURNAL,
+    "its lease is over", "one",
+)
 WOKEN: Final = Family(
     "woken", "string", "nothing: a wake-up for urgent messages is on its way", _JOURNAL,
     "a second, or somebody takes messages", "one",

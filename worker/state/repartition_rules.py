@@ -19,7 +19,7 @@ STREAMS: Final = frozenset({"EVENTS", "APP_EVENTS", "OPENED", "NUMBERED"})
 #: What workers write anew, or what is about the streams of before.
 LEFT: Final = frozenset(
     {"PRESSURE", "MOVED", "TRIMMED", "INTAKE_TOKEN", "LEADER", "WOKEN", "ASKED", "WATCHED", "NONE", "DEFERRED_ASKED"}
-    | {"HOMEWARD", "HOMEWARD_LAST", "CARRIED"}
+    | {"HOMEWARD", "HOMEWARD_LAST", "CARRIED", "TAKEN_AT_ONCE"}
 )
 #: Keys that go to the partition of their app as they are, and those that apps share, whose items each go to that of theirs.
 WHOLE: Final = frozenset(app_of.KEYS.keys() & _OURS - EVERYWHERE - STREAMS - LEFT)

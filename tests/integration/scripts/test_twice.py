@@ -1,6 +1,7 @@
 """Every Lua script runs twice on the real store: what it does, and what it does the second time."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -111,6 +112,10 @@ def test_every_script_is_run_twice() -> None:
 def test_an_entry_is_opened_once(redis: Redis, journal: Journal) -> None:
     message = opened(redis, journal)
     assert redis.hgetall(keys.OPEN()) == {b"1-1": b"1"}
+    assert again(redis, lambda: journal.open([message], token=0)) == 1, "it can be taken still"
+    [taken] = journal.take_messages("urgent", 10)
+    assert again(redis, lambda: journal.open([message], token=0)) == 0, "a task has it"
+    journal.expand([taken.step(DONE)], [queued()], {}, [])
     assert again(redis, lambda: journal.open([message], token=0)) == 0
 
 
@@ -119,7 +124,42 @@ def test_what_is_opened_is_taken_at_once_by_one(redis: Redis, journal: Journal) 
     message, documents = Recorded(ENTRY, APP, 11, "general"), {ENTRY: b"{}"}
     ready, [taken] = journal.open_and_take([message], documents, token=0)
     assert (ready, taken.entry, taken.document) == (0, ENTRY, b"{}")
-    assert again(redis, lambda: journal.open_and_take([message], documents, token=0)) == (0, [])
+    assert again(redis, lambda: journal.open_and_take([message], documents, token=0)) == (0, []), "another call"
+
+
+@pytest.mark.parametrize("channel", ["general", ""])
+def test_what_was_opened_and_taken_is_given_again_where_the_answer_was_lost(
+    redis: Redis, journal: Journal, scripts: Scripts, channel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call, answers = scripts.open, list[Any]()
+
+    def lost(**given: Any) -> Any:
+        answers.extend((call(**given), again(redis, lambda: call(**given))))
+        return answers[-1]
+
+    monkeypatch.setattr(journal, "_scripts", SimpleNamespace(open=lost, expand=scripts.expand))
+    for entry in ("1-1", "1-2"):
+        redis.xadd(keys.EVENTS(), {"event": "{}"}, id=entry)
+    messages = [Recorded("1-1", APP, 11, channel), Recorded("1-2", APP, 12, channel)]
+    ready, both = journal.open_and_take(messages, {"1-1": b"{}", "1-2": b"{}"}, token=0)
+    assert answers[0] == answers[1]
+    assert (ready, [one.entry for one in both]) == (0, ["1-1", "1-2"])
+    steps = [one.step(DONE) for one in both]
+    assert journal.expand(steps[:1], [queued()], {}, []) == (set(), 0)
+    assert journal.expand(steps, [], {}, []) == ({"1-1"}, 0), "it is done"
+    assert journal.expand(steps[1:], [], {}, []) == (set(), 0)
+
+
+def test_what_another_task_has_by_now_is_not_given_again(redis: Redis, journal: Journal, scripts: Scripts) -> None:
+    given: dict[str, Any] = {"token": 0, "groups": [(f"@{APP}", 1)], "entries": [ENTRY], "states": [f"{APP}\n\n11\n"]}
+    redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
+    assert scripts.open(**given, turn="a-1", lease=0.01) == [0, [[ENTRY.encode(), b""]]]
+    redis.delete(keys.TAKEN_AT_ONCE())  # with its time
+    redis.zadd(keys.DUE(), {f"e:{ENTRY}": 1})
+    assert journal.make_due_ready() == 1
+    assert again(redis, lambda: scripts.open(**given, turn="a-1", lease=8.0)) == [1, []]
+    assert len(journal.take_messages("urgent", 10)) == 1
+    assert again(redis, lambda: scripts.open(**given, turn="a-1", lease=8.0)) == [0, []]
 
 
 @runs("open_targeted")

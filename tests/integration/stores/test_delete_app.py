@@ -43,6 +43,7 @@ NO_APP: Final = {
     *(
         "INTAKE_TOKEN",
         "LEADER",
+        "TAKEN_AT_ONCE",
         "WOKEN",
         "TURN",
         "ASKED",

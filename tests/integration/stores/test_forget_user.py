@@ -185,6 +185,7 @@ NO_USER: Final = {
         "READY_IN_GROUP",
         "SCHEDULED",
         "SECOND_LOOKS_DUE",
+        "TAKEN_AT_ONCE",
         "WOKEN",
         "TURNS",
         "TURNS_OF_APP",

@@ -1,11 +1,12 @@
 -- Messages that intake has recorded begin their life. One that has left its stream has had it: what is behind the last that was opened
 -- of its stream cannot have. With a `lease` (seconds; 0: none) the caller takes them at once, as take_messages.lua would give them: while
--- nothing waits in the urgent lane, those whose group and channel no other task has. `token`: the leader's. `groups`: how many of the
--- messages are of each, in their order; `@<app>` for those of no channel. `states` are what EXPANDING keeps of them.
--- ARGV: token, groups [group, n], entries [entry], states [state], lease: number
--- Returns: how many messages can be taken by now, the turn of this task, and {entry, group} of each that it takes; nothing for a leader
---   that has been replaced: what it knows may have been lost in a failover, and have come back as another entry.
--- Twice: does nothing. What the first call took comes back when its lease is over.
+-- nothing waits in the urgent lane, those whose group and channel no other task has: `turn` is its own, which no other call has.
+-- `token`: the leader's. `groups`: how many of the messages are of each, in their order; `@<app>` for those of no channel. `states` are
+-- what EXPANDING keeps of them.
+-- ARGV: token, groups [group, n], entries [entry], states [state], turn, lease: number
+-- Returns: how many messages can be taken by now, and {entry, group} of each that the task takes; nothing for a leader that has been
+--   replaced: what it knows may have been lost in a failover, and have come back as another entry.
+-- Twice: does nothing, and returns the same: of what can be taken still, and what the task still has.
 -- With: expansion, inlet, messages, places, streams
 if not leads(token) then return {} end
 local at_once = lease > 0 and redis.call('EXISTS', READY .. 'urgent') == 0
@@ -24,11 +25,13 @@ local function is_fresh(entry)
 end
 local opened, kept, of_groups, at = {}, {}, {}, 0
 for _, group, n in each(groups) do
-  local mine = {held = false}
+  local mine = {held = false, open = {}}
   for k = at + 1, at + n do
     local entry, state = ARGV[entries.first + k - 1], ARGV[states.first + k - 1]
     local fresh = is_fresh(entry)
-    if not units[k] and not opened[entry] and (fresh or on_its_stream(entry)) then
+    if units[k] then
+      if redis.call('HGET', EXPANDING, entry) == state then mine.open[#mine.open + 1] = entry end
+    elseif not opened[entry] and (fresh or on_its_stream(entry)) then
       opened[entry] = true
       opened[#opened + 1], opened[#opened + 2] = entry, 1
       kept[#kept + 1], kept[#kept + 2] = entry, state
@@ -45,14 +48,28 @@ end
 bulk('HSET', OPEN, opened)
 bulk('HSET', EXPANDING, kept)
 for stream, id in pairs(last) do redis.call('HSET', OPENED, stream, id) end
-local turn, taken, leases, ends, ready = '0', {}, {}, at_once and now() + lease, 0
+local taken, leases, ends, ready = {}, {}, at_once and now() + lease, 0
 local function is_free(group, held)
   if not at_once or held or redis.call('EXISTS', READY_IN_GROUP .. group) == 1 then return false end
   return redis.call('HEXISTS', EXPANDING_GROUPS, group) == 0
 end
+-- Of a group, what was open before and is at its beginning.
+local function answer_again(group, messages)
+  local alone = string.byte(group) == 64
+  local holder = alone and redis.call('GET', TAKEN_AT_ONCE) or redis.call('HGET', EXPANDING_GROUPS, group)
+  for _, entry in ipairs(messages) do
+    if holder == turn then
+      taken[#taken + 1] = {entry, alone and '' or group}
+    elseif not (alone and redis.call('ZSCORE', DUE, 'e:' .. entry) or not alone and holder) then
+      ready = ready + 1
+    end
+  end
+end
 for _, of in ipairs(of_groups) do
   local group, mine = of[1], of[2]
+  if #mine.open > 0 then answer_again(group, mine.open) end
   if string.byte(group) == 64 then
+    if at_once and #mine > 0 then redis.call('SET', TAKEN_AT_ONCE, turn, 'PX', math.ceil(lease * 1000)) end
     for _, entry in ipairs(mine) do
       if at_once then
         leases[#leases + 1], leases[#leases + 2] = ends, 'e:' .. entry
@@ -63,7 +80,6 @@ for _, of in ipairs(of_groups) do
       end
     end
   elseif #mine > 0 and is_free(group, mine.held) then
-    if turn == '0' then turn = string.format('%.0f', redis.call('INCR', TURN)) end
     bulk('RPUSH', TAKEN .. group, mine)
     redis.call('HSET', EXPANDING_GROUPS, group, turn)
     leases[#leases + 1], leases[#leases + 2] = ends, 'g:' .. group
@@ -73,4 +89,4 @@ for _, of in ipairs(of_groups) do
   end
 end
 bulk('ZADD', DUE, leases)
-return {ready, turn, taken}
+return {ready, taken}
