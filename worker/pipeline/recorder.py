@@ -106,6 +106,8 @@ class Recorder:
         self.wake: Callable[[Lane, int], None] | None = None
         #: The same of the partition of this number, where it is the home of an app.
         self.wake_home: Callable[[int, Lane, int], None] | None = None
+        #: Whether what is ready waits for threads that do not get on. It is asked while anything is in flight.
+        self.is_left: Callable[[], bool] = lambda: False
         #: When batches that were put off are due (UNIX seconds), and their ids: a heap.
         self._due: list[tuple[float, str]] = []
 
@@ -200,6 +202,8 @@ class Recorder:
             rest = self._due[0][0] - now if self._due else _IDLE
         if due:
             self._wake(self._journal.ready_batches(due))
+        if self.is_left():
+            self._wake(Freed(1, 0))
         return min(_IDLE, max(PAUSE, rest))
 
     def _wake(self, freed: Freed) -> None:

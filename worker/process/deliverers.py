@@ -23,9 +23,18 @@ class Deliverers:
     def take_over(self) -> bool:
         """Whether threads that deliver now take what is ready soon. They look once more before they end."""
         with self._lock:
-            since = self._clock() - PATIENCE
-            self._missed = sum(at >= since for at in self._took_at.values()) >= ENOUGH
+            self._missed = self._are_enough()
             return self._missed
+
+    def is_left(self) -> bool:
+        """Whether those who took over what is ready do not get on, as at a silent provider: others have to take it.
+
+        Says so once.
+        """
+        with self._lock:
+            left = self._missed and not self._are_enough()
+            self._missed = self._missed and not left
+            return left
 
     def work(self, deliver: Callable[[], object], seconds: float) -> bool:
         """Delivers batches until `deliver` finds none, or so many seconds have passed. Returns whether others have to go on."""
@@ -43,3 +52,7 @@ class Deliverers:
                         return more
         finally:
             self._took_at.pop(own, None)
+
+    def _are_enough(self) -> bool:
+        since = self._clock() - PATIENCE
+        return sum(at >= since for at in self._took_at.values()) >= ENOUGH

@@ -156,7 +156,7 @@ class PartitionRuntime:
     @once
     def delivery(self) -> Delivery:
         runtime = self._runtime
-        return Delivery(
+        delivery = Delivery(
             self.journal,
             runtime.devices,
             runtime.apps,
@@ -175,6 +175,8 @@ class PartitionRuntime:
             export=runtime.export,
             homes=self.homes,
         )
+        delivery.recorder.is_left = self.deliverers.is_left
+        return delivery
 
     @property
     def in_flight(self) -> int:

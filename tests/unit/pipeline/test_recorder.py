@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from queue import Queue
 from types import SimpleNamespace
 
 import pytest
@@ -74,6 +75,16 @@ def test_what_is_put_off_for_a_moment_is_made_ready_when_it_is_time():
     recorder.make_ready()
     assert journal.made == [("ready_batches", (["b2"],)), ("ready_batches", (["b0"],))]
     assert woken[0] == ("urgent", 2)
+
+
+def test_what_waits_for_threads_that_hang_is_left_to_others_while_their_batches_are_in_flight():
+    recorder, woken, left = Recorder(fake(), lambda: NOW), Queue[tuple[str, int]](), [True, False]
+    recorder.wake = lambda lane, n: woken.put((lane, n))
+    recorder.is_left = lambda: left.pop(0) if left else False
+    with recorder.watch("b1", [0], [None], NOW):
+        assert woken.get(timeout=PATIENCE) == ("urgent", 1)
+    assert woken.get(timeout=PATIENCE) == ("bulk", 0)
+    assert woken.empty()
 
 
 def test_a_bug_in_what_wakes_workers_does_not_end_the_thread_that_keeps_leases(monkeypatch: pytest.MonkeyPatch):

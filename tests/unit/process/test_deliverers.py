@@ -59,8 +59,11 @@ def test_enough_threads_that_get_on_take_over_what_is_ready() -> None:
             assert not deliverers.take_over(), n
             threads.enter_context(delivering(deliverers))
         assert deliverers.take_over()
+        assert not deliverers.is_left()
         clock.now += 2 * PATIENCE
-        assert not deliverers.take_over(), "their batches wait for answers"
+        assert deliverers.is_left(), "their batches wait for answers"
+        assert not deliverers.is_left(), "others were told"
+        assert not deliverers.take_over()
 
 
 def test_who_took_over_looks_once_more_before_it_ends() -> None:
@@ -77,6 +80,7 @@ def test_who_took_over_looks_once_more_before_it_ends() -> None:
             threads.enter_context(delivering(deliverers))
         assert not deliverers.work(deliver, 9)
     assert len(pieces) == 2
+    assert not deliverers.is_left()
 
 
 def test_a_fault_leaves_no_thread_that_seems_to_deliver() -> None:
