@@ -62,7 +62,7 @@ def test_enough_threads_that_get_on_take_over_what_is_ready() -> None:
         assert not deliverers.is_left()
         clock.now += 2 * PATIENCE
         assert deliverers.is_left(), "their batches wait for answers"
-        assert not deliverers.is_left(), "others were told"
+        assert not deliverers.is_left(), "others were woken"
         assert not deliverers.take_over()
 
 
