@@ -78,7 +78,7 @@ class Setting:
     def __init__(self, kind: Kind, client: Client, settings: Any, jobs: Sequence[Job]) -> None:
         self.client = client
         self.provider = Provider(1, "bench", kind.name, "production", settings)
-        self.requests = list(kind.render(self.provider, [SENDING], jobs))
+        self.requests = list(kind.render(self.provider, [SENDING], jobs, [None] * len(jobs)))
 
 
 _whole = payload().decode()

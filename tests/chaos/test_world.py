@@ -56,7 +56,7 @@ def test_a_notification_of_each_make_is_known_again_with_its_badge(world: World,
     rendered = notification.render(event)
     sending = Sending("1-0", event.id, rendered.prefix.decode(), rendered.suffix.decode(), 2_000_000_000, "collapse-1")
     job = Job(0, 7, "han", token, 0, badge=12, platform=device.registered.platform or "", secret=secret)
-    [request] = kinds.kind_of(provider).render(provider, [sending], [job])
+    [request] = kinds.kind_of(provider).render(provider, [sending], [job], [job.badge])
     payload = request.payload.decode()
     assert badge_in(payload) == 12
     if make == "apns":

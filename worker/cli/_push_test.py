@@ -212,7 +212,7 @@ def _sending(event: MessageNew, found: Rendering) -> Sending:
 
 def _requests(provider: Provider, target: Target, sending: Sending) -> Sequence[Request]:
     # A test push says no reason: no rule was asked.
-    return kind_of(provider).render(provider, [sending], [target.job(target.token)])
+    return kind_of(provider).render(provider, [sending], [target.job(target.token)], [None])
 
 
 def _answered(response: Response, provider: Provider) -> Row:

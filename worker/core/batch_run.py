@@ -54,6 +54,8 @@ class BatchRun:
     batch: Batch
     jobs: list[Job]
     outcomes: list[JobOutcome | None]
+    #: By job the badge number that it shows on this try; None: it says nothing of it.
+    badges: Sequence[int | None]
     #: Jobs whose outcome an earlier try had recorded: the breaker has counted their answers.
     recorded: Collection[int] = frozenset()
     #: UNIX seconds from which the lease counts; it began no earlier.
@@ -162,18 +164,20 @@ class BatchRun:
         """UNIX seconds at which this job's push expires."""
         return self.batch.sendings[self.jobs[index].sending].expires_at
 
-    def renderable(self, indexes: Sequence[int]) -> tuple[Sequence[Sending], list[Job]]:
-        """What a kind renders these jobs from. A sealed one has a sending of its own."""
-        jobs = self.jobs if len(indexes) == len(self.jobs) else [self.jobs[index] for index in indexes]
+    def renderable(self, indexes: Sequence[int]) -> tuple[Sequence[Sending], list[Job], Sequence[int | None]]:
+        """What a kind renders these jobs from, and their badge numbers. A sealed one has a sending of its own."""
+        jobs, badges = self.jobs, self.badges
+        if len(indexes) < len(jobs):
+            jobs, badges = [jobs[index] for index in indexes], [badges[index] for index in indexes]
         if not self.sealed:
-            return self.batch.sendings, jobs
+            return self.batch.sendings, jobs, badges
         jobs = list(jobs)
         sendings = list(self.batch.sendings)
         for place, index in enumerate(indexes):
             if index in self.sealed:
                 jobs[place] = msgspec.structs.replace(jobs[place], sending=len(sendings))
                 sendings.append(self.sealed[index])
-        return sendings, jobs
+        return sendings, jobs, badges
 
     def first_of_each_device(self) -> list[int]:
         """Pending jobs that may be sent at once."""
@@ -235,7 +239,7 @@ class BatchRun:
 
     def set_numbers(self, badges: Sequence[int]) -> None:
         """The jobs have these badge numbers, in the order in which the batch was taken with its own."""
-        self.jobs = numbered(self.batch, badges)
+        self.badges = numbered(self.batch, badges)
 
     def refusals(self, indexes: Iterable[int]) -> list[Refusal]:
         """Of those jobs whose device is to be retired."""
@@ -283,34 +287,16 @@ class BatchRun:
                     waiting.setdefault((job.device, channel), outcome)
 
 
-def numbered(batch: Batch, badges: Sequence[int]) -> list[Job]:
-    """The batch's jobs, with every badge in place."""
+def numbered(batch: Batch, badges: Sequence[int]) -> Sequence[int | None]:
+    """The badge number of each of the batch's jobs. `badges`: those that were given to it when it was taken."""
     if len(badges) == len(batch.jobs):
-        return [*map(_numbered, batch.jobs, badges)]
+        return badges
     numbers = iter(badges)
     without = {index for index, sending in enumerate(batch.sendings) if sending.badge == LEAVE}
     counted = [job.sending not in without for job in batch.jobs]
     if sum(counted) != len(badges):  # of a release before: it asked for no number where a job had one
         counted = [has and job.badge is None for has, job in zip(counted, batch.jobs, strict=True)]
-    return [_numbered(job, next(numbers)) if has else job for has, job in zip(counted, batch.jobs, strict=True)]
-
-
-def _numbered(job: Job, badge: int) -> Job:
-    # By hand: `structs.replace` took a tenth of a delivery.
-    return Job(
-        job.sending,
-        job.device,
-        job.user,
-        job.token,
-        job.registered_at,
-        job.attempt,
-        badge,
-        job.why,
-        job.tried,
-        job.platform,
-        job.secret,
-        job.clears,
-    )
+    return [next(numbers) if has else job.badge for has, job in zip(counted, batch.jobs, strict=True)]
 
 
 def begin(
@@ -324,8 +310,9 @@ def begin(
 ) -> BatchRun:
     """A try that goes on where an earlier one of the batch ended, with what that had recorded."""
     known = recorded_outcome.decode(recorded, accepted)
-    jobs = numbered(batch, badges) if badges else list(batch.jobs)
+    jobs = batch.jobs
+    numbers = numbered(batch, badges) if badges else [job.badge for job in jobs]
     outcomes: list[JobOutcome | None] = [None] * len(jobs)
     for index, outcome in known.items():
         outcomes[index] = outcome
-    return BatchRun(id, batch, jobs, outcomes, recorded=known.keys(), renewed_at=renewed_at)
+    return BatchRun(id, batch, jobs, outcomes, numbers, recorded=known.keys(), renewed_at=renewed_at)

@@ -138,18 +138,21 @@ def apns_id(event_id: str, app: str, device_id: int | str) -> str:
 
 def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
     """`apns_id` for many devices of one event: what they share is hashed once."""
-    # The lengths keep two different pairs from spelling one name.
-    shared = hashlib.sha1(
-        b"%b%d:%b%d:%b" % (_NAMESPACE, len(app), app.encode(), len(event_id), event_id.encode()), usedforsecurity=False
-    )
+    shared = hashlib.sha1(name_before_device(event_id, app), usedforsecurity=False)
 
     def for_device(device_id: int | str) -> str:
         digest = shared.copy()
         digest.update(b"%d" % device_id if isinstance(device_id, int) else device_id.encode())
         name = digest.hexdigest()
-        return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{_VARIANT[name[16]]}{name[17:20]}-{name[20:32]}"
+        return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{VARIANT[name[16]]}{name[17:20]}-{name[20:32]}"
 
     return for_device
+
+
+def name_before_device(event_id: str, app: str) -> bytes:
+    """What is hashed for an `apns_id`, but for the device's own id at its end."""
+    # The lengths keep two different pairs from spelling one name.
+    return b"%b%d:%b%d:%b" % (_NAMESPACE, len(app), app.encode(), len(event_id), event_id.encode())
 
 
 def collapse_id(app: str, message_id: str, channel: str = "") -> str:
@@ -260,7 +263,7 @@ class _Parts:
 
 _BODY_KEY: Final = len(',"body":""')
 #: The two variant bits of a UUID over a hex digit.
-_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def _whole(parts: _Parts) -> None:

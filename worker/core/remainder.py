@@ -60,7 +60,8 @@ def _part(run: BatchRun, indexes: Sequence[int], again: Again, now: float) -> Ba
             waited.append(number)
         if isinstance(outcome, OpenBreaker) and outcome.reason == MASS_REFUSAL:
             refused.append(number)
-        jobs.append(msgspec.structs.replace(job, sending=place[job.sending], attempt=job.attempt + spent, tried=tried))
+        changed = {"sending": place[job.sending], "attempt": job.attempt + spent, "badge": run.badges[index]}
+        jobs.append(msgspec.structs.replace(job, **changed, tried=tried))
     batch = run.batch
     sendings = [batch.sendings[sending] for sending in used]
     due = now + again.delay if again.reserved else 0.0

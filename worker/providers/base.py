@@ -263,8 +263,13 @@ class Kind(ABC):
         return self.canonical_token(device.address), ""
 
     @abstractmethod
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> Sequence[Request]:
-        """A request for each job. `Job.sending` is an index into `sendings`."""
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> Sequence[Request]:
+        """A request for each job. `Job.sending` is an index into `sendings`.
+
+        `badges`: by job the number that it shows on this try, None: it says nothing of it. `Job.badge` is that of an earlier one.
+        """
 
     @abstractmethod
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:

@@ -73,7 +73,9 @@ def send(client: FcmClient, provider: Provider, count: int = 1, platform: str = 
     prefix, suffix = rendered.prefix.decode(), rendered.suffix.decode()
     sending = Sending("1-0", event.id, prefix, suffix, int(time.time()) + LIFE, "collapse")
     jobs = [Job(0, n, f"user{n}", token(n), 0, badge=n, platform=platform) for n in range(count)]
-    return client.send(provider, KIND.render(provider, [sending], jobs), now=time.time, deadline=10.0)
+    return client.send(
+        provider, KIND.render(provider, [sending], jobs, [job.badge for job in jobs]), now=time.time, deadline=10.0
+    )
 
 
 def answer(reason: str, count: int | None = None, **given: Any) -> Script:
@@ -199,7 +201,7 @@ def test_what_is_only_validated_reaches_nobody(simulator: SimulatorThread, clien
     rendered = notification.render(event)
     sending = Sending("1-0", event.id, rendered.prefix.decode(), rendered.suffix.decode(), int(time.time()) + 60, "c")
     good, bad = Job(0, 1, "han", token(1), 0), Job(0, 2, "leia", "short", 0)
-    found = client.validate(provider, KIND.render(provider, [sending], [good, bad]), deadline=10.0)
+    found = client.validate(provider, KIND.render(provider, [sending], [good, bad], [None, None]), deadline=10.0)
     assert found == [ACCEPTED, Answer(400, "INVALID_ARGUMENT:message.token")]
     assert not simulator.accepted
 

@@ -168,7 +168,7 @@ def delivered(journal: Journal, jobs: Sequence[tuple[int, int, int]], *, clear: 
             Uncount(journal, Homes(untagged(journal._redis)))(run)
         if taking == 1:
             journal.return_batch(taken.id)
-    return [run.jobs[index].badge for index in run.pending()]
+    return [run.badges[index] for index in run.pending()]
 
 
 @settings(max_examples=40, deadline=None)

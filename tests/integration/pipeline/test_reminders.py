@@ -297,7 +297,7 @@ def test_a_webhook_gets_its_kind(pipeline):
     pipeline.now += 300
     pipeline.reminders.tell_due()
     taken = pipeline.journal.take_batch("bulk")
-    [one] = recipients("demo", taken.batch.sendings, taken.batch.jobs)
+    [one] = recipients("demo", taken.batch.sendings, taken.batch.jobs, [None])
     assert (one.kind, one.user, one.importance, b'"count":1' in one.payload) == ("reminder", "han", "messages", True)
     pipeline.journal.return_batch(taken.id)
     pipeline.deliver()

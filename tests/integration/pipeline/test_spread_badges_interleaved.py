@@ -238,7 +238,7 @@ class Spread(RuleBasedStateMachine):
             job = run.jobs[index]
             if device in (None, job.device):
                 self.devices[job.device].arrive(_channel(run, index), _place(run, index))
-                self.devices[job.device].shows = job.badge
+                self.devices[job.device].shows = run.badges[index]
                 run.outcomes[index] = DELIVERED
 
     @precondition(lambda self: any(one.sends and not one.late for one in self.flights))

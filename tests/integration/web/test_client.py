@@ -159,7 +159,7 @@ def test_the_second_of_a_browser_goes_after_the_first(web):
 
 def test_what_cannot_be_shown_or_opened_is_not_sent(web):
     document = KIND.render(
-        at_nobody(), [Sending("1-0", "b", HEAD.decode(), "}}", 0, "c", badge=0)], [Job(0, 1, "u", GOOGLE, 0)]
+        at_nobody(), [Sending("1-0", "b", HEAD.decode(), "}}", 0, "c", badge=0)], [Job(0, 1, "u", GOOGLE, 0)], [None]
     )
     silent = document[0]._replace(secret=f"sealed:{BROWSER.packed}")
     with http2() as server:

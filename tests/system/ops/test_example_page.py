@@ -128,7 +128,7 @@ def rendered(number: int = 1, *, message: str = "m1", channel: str = "general", 
     sending = Sending("1-0", f"e-{message}", head, document.removeprefix(head), 2_000_000_000, f"tag-{message}")
     provider = Provider(1, "page", "web", "production", WebSettings("mailto:push@example.com", *KEYS))
     job = Job(0, 1, "you", "https://fcm.googleapis.com/fcm/send/x", 0, badge=number)
-    [push] = KIND.render(provider, [sending], [job])
+    [push] = KIND.render(provider, [sending], [job], [job.badge])
     return push.payload
 
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producers.events import Channel, Message, MessageNew, Sender
+from worker.core.batch import Job, Sending
 from worker.core.loudness import Loudness
 from worker.core.notification import NAMESPACE, apns_id, apns_ids, collapse_id, expiration, render
+from worker.core.push_ids import push_ids
 
 AT = datetime(2026, 11, 21, 20, 0, 0, 123_000, tzinfo=UTC)
 
@@ -209,6 +211,15 @@ def test_an_apns_id_is_canonical_and_stable(app: str, event: str, device: int) -
     assert str(parsed) == name
     assert (parsed.version, parsed.variant) == (5, uuid.RFC_4122)
     assert name == apns_ids(event, app)(device) == apns_id(event, app, str(device))
+
+
+@given(
+    app=ANY_ID, events=st.lists(ANY_ID, min_size=1), of=st.lists(st.tuples(st.integers(0, 9), st.integers(-5, 2**63)))
+)
+def test_the_ids_of_many_are_those_of_each(app: str, events: list[str], of: list[tuple[int, int]]) -> None:
+    sendings = [Sending("1-0", event, "", "", 0, "") for event in events]
+    jobs = [Job(number % len(events), device, "u", "00", 0) for number, device in of]
+    assert push_ids(app, sendings, jobs) == [apns_id(events[one.sending], app, one.device) for one in jobs]
 
 
 def test_apns_ids_differ_by_app_event_and_device() -> None:

@@ -89,7 +89,7 @@ def test_a_webhook_gets_everything_and_the_mode(mode: str) -> None:
     to = provider("webhook")
     kind = kind_of(to)
     _, sending = left(to, mode)
-    [recipient] = kind.render(to, [sending], [Job(0, 7, "han", "tok:1", 0)])
+    [recipient] = kind.render(to, [sending], [Job(0, 7, "han", "tok:1", 0)], [None])
     assert all(word in recipient.payload.decode() for word in TEXT + NAMES)
     assert recipient.privacy == mode  # type: ignore[attr-defined]
 

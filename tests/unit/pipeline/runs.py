@@ -34,7 +34,7 @@ def new_run(
     """Of the app `demo` and its provider 1, both found; of three devices where nothing else is said."""
     given = list(jobs) or [job(1), job(2), job(3)]
     batch = Batch("demo", 1, "urgent", sendings or [sending()], given, refused=fields.pop("refused", []))
-    run = BatchRun("b1", batch, given, [None] * len(given), renewed_at=NOW, **fields)
+    run = BatchRun("b1", batch, given, [None] * len(given), [one.badge for one in given], renewed_at=NOW, **fields)
     run.app = app or AppSettings("demo")
     run.provider = Provider(1, "demo", "apns", "production", ApnsSettings("io.carillon.demo", Key("T", "K")))
     return run

@@ -389,4 +389,4 @@ def test_the_devices_of_all_jobs_and_of_some_are_those_of_the_jobs() -> None:
     assert run.device_of_each([1, 2]) == [9, 7]
     assert run.following(run.pending()) == {0: 2}
     run.set_numbers([4, 5, 6])
-    assert ([one.badge for one in run.jobs], run.device_of_each(range(3))) == ([4, 5, 6], [7, 9, 7])
+    assert (run.badges, run.device_of_each(range(3))) == ([4, 5, 6], [7, 9, 7])

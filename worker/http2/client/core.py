@@ -133,9 +133,17 @@ class ClientCore(FrameHandlers):
 
     def _read(self, data: bytes) -> bytes:
         """One pass over whole frames. Returns the rest; `_needed` is the size at which to go on."""
-        position, end, accepted = 0, len(data), 0
-        waiting, completed, usual = self.streams.waiting, self.streams.completed, self._headers.plain_success
-        plain, now = self._greeted and self._block is None, self._guard.now
+        accepted: list[tuple[Batch, int]] = []
+        try:
+            return self._read_frames(data, accepted)
+        finally:
+            self._accept(accepted)
+
+    def _read_frames(self, data: bytes, accepted: list[tuple[Batch, int]]) -> bytes:
+        """Adds to `accepted` the requests whose acceptance it has read."""
+        position, end = 0, len(data)
+        waiting, usual = self.streams.waiting, self._headers.plain_success
+        plain = self._greeted and self._block is None
         while end - position >= frames.FRAME_HEADER_SIZE:
             high, length, kind, flags, stream_id = _unpack(data, position)
             if high or length > frames.DEFAULT_MAX_FRAME_SIZE:
@@ -153,24 +161,33 @@ class ClientCore(FrameHandlers):
                     after = self._end_of_acceptance(data, start, stop, flags, stream_id)
                 if after:
                     position = after
-                    batch, index = waiting.pop(stream_id)
-                    batch.responses[index] = ACCEPTED
-                    batch.answered[index] = now
-                    batch.left -= 1
-                    if batch.following and (follower := batch.following.get(index)) is not None:
-                        batch.freed.append(follower)
-                    if not batch.left:
-                        completed.append(batch)
-                    accepted += 1
+                    accepted.append(waiting.pop(stream_id))
+                    if usual is not None:
+                        for (stream_id,) in usual.following(data, position):
+                            if (one := waiting.pop(stream_id, None)) is None:
+                                break
+                            accepted.append(one)
+                            position += usual.size
                     continue
             self._dispatch(kind, flags, stream_id & frames.MAX_STREAM_ID, data[start:stop])
             plain = self._greeted and self._block is None
         else:
             self._needed = frames.FRAME_HEADER_SIZE
-        if accepted:
-            self.answered += accepted
-            self._proven = True
         return data[position:]
+
+    def _accept(self, accepted: Sequence[tuple[Batch, int]]) -> None:
+        now = self._guard.now
+        for batch, index in accepted:
+            batch.responses[index] = ACCEPTED
+            batch.answered[index] = now
+            batch.left -= 1
+            if batch.following and (follower := batch.following.get(index)) is not None:
+                batch.freed.append(follower)
+            if not batch.left:
+                self.streams.completed.append(batch)
+        if accepted:
+            self.answered += len(accepted)
+            self._proven = True
 
     def _end_of_acceptance(self, data: bytes, start: int, stop: int, flags: int, stream_id: int) -> int:
         """Where an acceptance ends with its body of one frame, if it has one; 0: it is none, or has another form."""

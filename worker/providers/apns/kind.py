@@ -4,13 +4,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Any, Final
 
 from worker.core.batch import Job, Sending
 from worker.core.broadcast import is_broadcast
 from worker.core.model import Heading, Notification, Provider, Response, StoredSettings
-from worker.core.notification import Rendered, apns_ids
+from worker.core.notification import Rendered
 from worker.core.purposes import ALERT, PUSH_TYPE_OF
+from worker.core.push_ids import push_ids
 from worker.core.push_types import topic_of
 from worker.core.refusal import Refused
 from worker.providers.apns import advice
@@ -96,21 +98,22 @@ class Apns(Kind):
             raise Refused("device.token: an APNs device token is an even number of hex digits")
         return canonical
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> Sequence[Request]:
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> Sequence[Request]:
         if jobs and is_broadcast(jobs[0]):
             return _broadcasts(provider, sendings, jobs)
-        return self._notifications(provider, sendings, jobs)
+        return self._notifications(provider, sendings, jobs, badges)
 
     def _notifications(
-        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
     ) -> list[Notification]:
-        made: list[Notification] = []
+        gaps, headings = list[bytes](), list[Heading]()
         current = -1
-        for job in jobs:
+        for job, badge in zip(jobs, badges, strict=True):
             if job.sending != current:  # jobs of one sending mostly follow one another
                 current = job.sending
                 sending = sendings[current]
-                id_of = apns_ids(sending.event_id, provider.app)
                 rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
                 gap_of = rendered.gap()
                 heading = Heading(
@@ -123,11 +126,14 @@ class Apns(Kind):
                     rendered.prefix,
                     rendered.suffix,
                 )
-            made.append(Notification(job.token, id_of(job.device), gap_of(job.badge), heading))
-        return made
+            gaps.append(gap_of(badge))
+            headings.append(heading)
+        columns = [job.token for job in jobs], push_ids(provider.app, sendings, jobs), gaps, headings
+        # As `Notification._make`, without a call of Python for each.
+        return [*map(tuple.__new__, repeat(Notification), zip(*columns, strict=True))]
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
-        [one] = self._notifications(provider, [sending], [job])
+        [one] = self._notifications(provider, [sending], [job], [job.badge])
         topic, push_type, priority, expiration, collapse_id, *_ = one.heading
         by_key = isinstance(provider.settings.credential, Key)
         headers = {
@@ -204,12 +210,12 @@ class Apns(Kind):
 
 def _broadcasts(provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Broadcast]:
     made = []
-    for job in jobs:
+    for job, id in zip(jobs, push_ids(provider.app, sendings, jobs), strict=True):
         sending = sendings[job.sending]
         made.append(
             Broadcast(
                 job.token,
-                apns_ids(sending.event_id, provider.app)(job.device),
+                id,
                 sending.prefix.encode(),
                 provider.settings.topic,
                 sending.priority,

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider, Response, StoredSettings
-from worker.core.notification import apns_ids
 from worker.core.purposes import ALERT
+from worker.core.push_ids import push_ids
 from worker.providers.base import Client, Context, Kind, Preview, Simulated, Words
 from worker.providers.fcm import advice, message, own, token
 from worker.providers.fcm.message import APPLE, Blocks, Form, Message
@@ -71,11 +71,13 @@ class Fcm(Kind):
     def origin(self, token: str, platform: str, purpose: str = ALERT) -> str:
         return APNS if platform in APPLE else ""
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Message]:
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> list[Message]:
         forms: dict[tuple[int, str], tuple[Form, bool]] = {}
-        ids = [apns_ids(one.event_id, provider.app) for one in sendings]
         made = []
-        for job in jobs:
+        ids = push_ids(provider.app, sendings, jobs)
+        for job, id, badge in zip(jobs, ids, badges, strict=True):
             place, platform = job.sending, job.platform
             found = forms.get((place, platform))
             if found is None:
@@ -84,15 +86,13 @@ class Fcm(Kind):
                 form = own.form(settings, sending) if sending.own else message.form(settings, sending, blocks)
                 found = forms[place, platform] = (form, blocks == "apple")
             form, apple = found
-            made.append(
-                Message(form, job.token, ids[place](job.device), job.badge, message.kept_until(sendings[place]), apple)
-            )
+            made.append(Message(form, job.token, id, badge, message.kept_until(sendings[place]), apple))
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
         from worker.providers.fcm.request import HEADERS, path  # noqa: PLC0415 - only who sends needs HTTP/2
 
-        [one] = self.render(provider, [sending], [job])
+        [one] = self.render(provider, [sending], [job], [job.badge])
         settings: FcmSettings = provider.settings
         headers = {
             ":method": "POST",

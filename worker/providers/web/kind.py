@@ -76,7 +76,9 @@ class Web(Kind):
         """The host of the push service: each checks the sender by itself, and each has faults of its own."""
         return host_of(token)
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Push]:
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> list[Push]:
         documents = [_document(sending, provider.settings.page) for sending in sendings]
         topics = [topic_of(sending.collapse_id) for sending in sendings]
         urgencies = [urgency_of(sending.priority) for sending in sendings]
@@ -85,18 +87,18 @@ class Web(Kind):
                 job.token,
                 job.secret,
                 documents[job.sending],
-                job.badge,
+                badge,
                 limit_at(host_of(job.token)),
                 sendings[job.sending].expires_at,
                 urgencies[job.sending],
                 topics[job.sending],
             )
-            for job in jobs
+            for job, badge in zip(jobs, badges, strict=True)
         ]
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
         """With the text that the browser decrypts. Endpoint and keys stay out: whoever has them can send."""
-        [one] = self.render(provider, [sending], [job])
+        [one] = self.render(provider, [sending], [job], [job.badge])
         host = host_of(one.endpoint)
         shown = {
             ":method": "POST",

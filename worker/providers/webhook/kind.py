@@ -49,12 +49,14 @@ class Webhook(Kind):
         """The string that the customer chose."""
         return token
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
-        return request.recipients(provider.app, sendings, jobs)
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> list[Recipient]:
+        return request.recipients(provider.app, sendings, jobs, badges)
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
         """Hides the signature, because with it anybody could send the request."""
-        of_one = self.render(provider, [sending], [job])
+        of_one = self.render(provider, [sending], [job], [job.badge])
         batch = request.batch_id(of_one)
         content = request.body(provider, batch, of_one)
         signed = request.headers(provider, batch, content, int(now))

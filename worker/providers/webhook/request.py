@@ -13,7 +13,8 @@ import msgspec
 
 from worker.core.batch import Job, Sending
 from worker.core.model import Provider
-from worker.core.notification import Rendered, apns_ids
+from worker.core.notification import Rendered
+from worker.core.push_ids import push_ids
 from worker.core.triggers import trigger
 from worker.providers.base import SettingsError
 from worker.providers.webhook.settings import WebhookSettings
@@ -50,22 +51,23 @@ class Recipient(NamedTuple):
     privacy: str = "full"
 
 
-def recipients(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Recipient]:
+def recipients(
+    app: str, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+) -> list[Recipient]:
     rendered = [Rendered(s.prefix.encode(), s.suffix.encode()) for s in sendings]
-    ids = [apns_ids(s.event_id, app) for s in sendings]
     made = []
-    for job in jobs:
+    for job, id, badge in zip(jobs, push_ids(app, sendings, jobs), badges, strict=True):
         sending = sendings[job.sending]
         made.append(
             Recipient(
-                ids[job.sending](job.device),
+                id,
                 sending.event_id,
                 sending.kind,
                 trigger(job.why) or job.why,
                 job.user,
                 job.token,
-                job.badge,
-                rendered[job.sending].payload(job.badge),
+                badge,
+                rendered[job.sending].payload(badge),
                 sending.expires_at,
                 sending.collapse_id,
                 sending.priority,

@@ -82,7 +82,9 @@ class Browser(Toy):
             raise Refused("device.subscription.keys.auth: too short")
         return self.canonical_token(device.address), msgspec.json.encode(keys).decode()
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Any]:
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> list[Any]:
         return [ForOne(job.token, job.platform, job.secret, b"{}") for job in jobs]
 
     def client(self, context: Context) -> Client:

@@ -104,16 +104,18 @@ class Toy(Kind):
             raise Refused("device.token: a toy's token is not blank")
         return token.strip().upper()
 
-    def render(self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[Item]:
+    def render(
+        self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
+    ) -> list[Item]:
         made = []
-        for job in jobs:
+        for job, badge in zip(jobs, badges, strict=True):
             sending = sendings[job.sending]
-            payload = Rendered(sending.prefix.encode(), sending.suffix.encode()).payload(job.badge)
+            payload = Rendered(sending.prefix.encode(), sending.suffix.encode()).payload(badge)
             made.append(Item(apns_id(sending.event_id, provider.app, job.device), job.token, payload))
         return made
 
     def preview(self, provider: Provider, sending: Sending, job: Job, *, now: float) -> Preview:
-        [one] = self.render(provider, [sending], [job])
+        [one] = self.render(provider, [sending], [job], [job.badge])
         return Preview({"to": one.token}, one.payload.decode(), one.payload.decode(), self.payload_limit)
 
     def about(self, provider: Provider) -> str:
