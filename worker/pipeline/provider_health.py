@@ -87,9 +87,9 @@ class ProviderHealth:
         return True
 
     def look_again(self, run: BatchRun) -> None:
-        """Nothing was sent of a batch that was taken for a probe: the next batch may be."""
+        """Nothing was sent of a batch that was taken for a probe, or for what is too old: the next batch may be."""
         if run.look is not None and run.answered is None:
-            self._insist(self._breaker.look_again, run.look.way, run.way)
+            self._insist(self._breaker.look_again, run.look.way, run.way, probe=run.look.probe)
 
     # of what the provider answered
 

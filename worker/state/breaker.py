@@ -93,9 +93,9 @@ class Breaker:
         """Sends no probe for so many seconds: the provider asked for that, or the last probe failed."""
         self._redis.set(self._keys.PROBE(way), 1, px=max(1, int(seconds * 1000)))
 
-    def look_again(self, stopped: Way, way: Way) -> None:
-        """Allows another batch of the way to be taken for a probe at once: nothing of the last one was sent."""
-        self._redis.delete(self._keys.PROBE(stopped), self._keys.LOOKED(way))
+    def look_again(self, stopped: Way, way: Way, *, probe: bool) -> None:
+        """Allows another batch of the way to be taken at once, with `probe` for a probe: nothing of the last one was sent."""
+        self._scripts.look_again(stopped=stopped, way=way, probe=int(probe))
 
     def was_stopped_recently(self, way: Way, reason: str) -> bool:
         """Whether answers stopped it for this reason in the last two minutes, even if it flows again."""
@@ -195,7 +195,7 @@ class Breakers:
     def look_again(self, way: Way) -> None:
         """Allows a probe of a way that is stopped, in each partition."""
         for one in self._each:
-            one.look_again(way, way)
+            one.look_again(way, way, probe=True)
 
     def probes(self, way: Way) -> int:
         """How many probes were sent since it stopped."""

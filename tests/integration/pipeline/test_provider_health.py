@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.integration.pipeline.harness import Pipeline, message, token
+from worker.core.batch import decode
 from worker.core.breaker import LONG_ROW_SECONDS, Stopped, fault_reason, is_fault, opens, probe_interval
 from worker.core.breaker import probe_timeout as shortened
 from worker.core.model import Answer, NoAnswer, Response
@@ -227,3 +228,37 @@ def test_probes_of_a_passing_fault_begin_after_a_second_and_are_short():
     assert [probe_interval(stopped, 1000.0 + n) for n in (0, 4, 8, 60, 1000)] == [1.0, 1.0, 2.0, 15.0, 30.0]
     assert [shortened(stopped, 1000.0 + n, 10.0) for n in (0, 20, 60)] == [2.0, 5.0, 10.0]
     assert shortened(Stopped("BadTopic", 1000.0), 1000.0, 10.0) == 10.0
+
+
+def test_what_is_too_old_goes_at_once_though_others_look_meanwhile(pipeline):
+    """While one batch is looked at others find nothing to take there, and their way is out of turn."""
+    pipeline.member("general", "leia", "han")
+    breaker = Breaker(pipeline.partition)
+    breaker.stop(pipeline.provider.id, "silent", pipeline.now)
+    for n in range(12):
+        pipeline.publish(message(id=f"e{n}"))
+        pipeline.take()
+        pipeline.expand()
+    expires_at = max(
+        sending.expires_at
+        for key in pipeline.redis.keys(f"{pipeline.partition.prefix}batch:*")
+        for sending in decode(pipeline.redis.hget(key, "doc")).sendings
+    )
+    pipeline.now = expires_at + 1.0
+    breaker.look_again(pipeline.provider.id, pipeline.provider.id, probe=True)
+    workers = [pipeline.new_delivery(now=lambda: looking()) for _ in range(3)]
+    at_work: list[None] = []
+
+    def looking() -> float:
+        """Each time that one looks, the next one does."""
+        if len(at_work) < len(workers) - 1:
+            at_work.append(None)
+            workers[len(at_work)].deliver("urgent")
+            at_work.pop()
+        return float(pipeline.now)
+
+    while workers[0].deliver("urgent"):
+        pass
+    assert pipeline.journal.backlog() == (0, 0)
+    assert pipeline.apns.sent == []
+    assert pipeline.journal.counts("demo")["dropped.expired"] == 12

@@ -561,6 +561,22 @@ def test_a_provider_is_resumed_once(redis: Redis) -> None:
     assert not again(redis, lambda: breaker.resume(1))
 
 
+@runs("look_again")
+def test_a_way_that_is_stopped_is_looked_at_again_at_once(redis: Redis, journal: Journal) -> None:
+    breaker = Breaker(untagged(redis))
+    breaker.stop(1, "silent", 1.0)
+    breaker.look_again(1, 1, probe=True)
+    expanded(redis, journal, queued(), queued(id="b2", device=8), queued(id="b3", device=9))
+    looks = [journal.take_batch("urgent") for _ in range(3)]
+    assert [one and one.look and one.look.probe for one in looks] == [True, False, None]
+    breaker.look_again(1, 1, probe=False)
+    assert again(redis, lambda: breaker.look_again(1, 1, probe=False)) is None
+    third = journal.take_batch("urgent")
+    assert third and third.look and not third.look.probe, "a probe is on its way"
+    breaker.look_again(1, 1, probe=True)
+    assert not redis.exists(keys.PROBE(1), keys.LOOKED(1))
+
+
 @runs("over_quota")
 def test_a_way_is_over_its_quota_and_one_refusal_counts(redis: Redis) -> None:
     limiter = Limiter(untagged(redis))

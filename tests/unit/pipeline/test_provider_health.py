@@ -254,9 +254,10 @@ def test_where_most_are_refused_no_retirement_stays():
 
 
 @pytest.mark.parametrize(("answered", "calls"), [(None, ["look_again"]), (True, []), (False, [])])
-def test_another_batch_may_be_looked_at_where_nothing_was_sent(answered, calls):
+@pytest.mark.parametrize("probe", [True, False])
+def test_another_batch_may_be_looked_at_where_nothing_was_sent(answered, calls, probe):
     health_breaker = breaker()
-    new_health(health_breaker).look_again(new_run(look=Look(stopped(), probe=True, way=1), answered=answered))
+    new_health(health_breaker).look_again(new_run(look=Look(stopped(), probe=probe, way=1), answered=answered))
     assert health_breaker.names() == calls
 
 
