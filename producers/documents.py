@@ -34,23 +34,29 @@ def documents(events: Iterable[Publishable]) -> list[bytes]:
 
 
 def _document(event: Publishable, traceparent: str) -> bytes:
-    if isinstance(event, Event):
+    if type(event) is dict:  # of most; what else may be a mapping takes longer to find out
+        checked = _dumped(event, traceparent)
+    elif isinstance(event, Event):
         if traceparent and not event.traceparent:
             event = structs.replace(event, traceparent=traceparent)
         return encode(event)
-    if isinstance(event, bytes):
+    elif isinstance(event, bytes):
         checked = event
     elif isinstance(event, str):
         checked = utf8(event)
     elif isinstance(event, Mapping):
-        plain = event if type(event) is dict else dict(event)
-        if traceparent and not plain.get("traceparent"):
-            plain = {**plain, "traceparent": traceparent}
-        checked = dump(plain)
-        if b"null" in checked:  # NaN and Infinity are written so
-            # Its own depth begins two levels above that of `data`.
-            check_free(plain, "document", depth=-1)
+        checked = _dumped(dict(event), traceparent)
     else:
         raise EventError(f"document: expected an event, a mapping, bytes or a string, got {type(event).__name__}")
     decode(checked)
     return checked
+
+
+def _dumped(plain: dict[str, Any], traceparent: str) -> bytes:
+    if traceparent and not plain.get("traceparent"):
+        plain = {**plain, "traceparent": traceparent}
+    written = dump(plain)
+    if b"null" in written:  # NaN and Infinity are written so
+        # Its own depth begins two levels above that of `data`.
+        check_free(plain, "document", depth=-1)
+    return written

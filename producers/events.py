@@ -9,9 +9,10 @@ because a misspelt `mentioned` that is silently ignored is a phone that stays si
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import IntEnum
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -688,7 +689,8 @@ def _check_values(event: AnyEvent) -> None:
 def _check_message(event: MessageNew) -> None:
     if event.expires_at is not None:
         _check_life(event.at, event.expires_at)
-    _check_groups(event.message)
+    if event.message.mentions.groups:
+        _check_groups(event.message)
 
 
 def _check_groups(message: EditedMessage) -> None:
@@ -831,21 +833,23 @@ def _ids_have_control(event: AnyEvent) -> bool:
 
 
 def _check_free_parts(event: AnyEvent) -> None:
-    if (parts := _FREE_PARTS.get(type(event))) is not None:
-        for field, value in parts(event):
-            if value:
-                check_free(value, field)
+    for field, part in _FREE_PARTS.get(type(event), ()):
+        if value := part(event):
+            check_free(value, field)
 
 
-_Parts = tuple[tuple[str, dict[str, Any] | None], ...]
-#: The free data of an event, with the names of its fields.
-_FREE_PARTS: Final[dict[type[Any], Callable[[Any], _Parts]]] = {
-    MessageNew: lambda event: (("message.data", event.message.data),),
-    MessageUpdated: lambda event: (("message.data", event.message.data),),
-    DeviceRegistered: lambda event: (("device.attributes", event.device.attributes),),
-    PushSend: lambda event: (("where.attributes", event.where.attributes), ("data", event.data)),
-    CallStarted: lambda event: (("call.data", event.call.data),),
-    ActivityUpdated: lambda event: (("state", event.state), ("attributes", event.attributes)),
+def _free(*fields: str) -> Sequence[tuple[str, Callable[[Any], dict[str, Any] | None]]]:
+    return [(field, attrgetter(field)) for field in fields]
+
+
+#: The free data of an event, by the names of its fields.
+_FREE_PARTS: Final = {
+    MessageNew: _free("message.data"),
+    MessageUpdated: _free("message.data"),
+    DeviceRegistered: _free("device.attributes"),
+    PushSend: _free("where.attributes", "data"),
+    CallStarted: _free("call.data"),
+    ActivityUpdated: _free("state", "attributes"),
 }
 #: What the types of its fields do not say of an event.
 _CHECKS: Final[dict[type[Any], Callable[[Any], None]]] = {
