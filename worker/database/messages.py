@@ -35,9 +35,8 @@ def record(db: Connection, rows: Sequence[MessageRow]) -> dict[str, int]:
         return {}
     inserted = db.execute(
         b"INSERT INTO carillon.messages (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
-        b" SELECT app, event_id, entry, message_id, channel, sender, mentioned::text[], position, written FROM"
-        b" unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[],"
-        b" %b::bigint[]) AS w (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
+        b" SELECT unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]), unnest(%b::text[]),"
+        b" unnest(%b::text[]), unnest(%b::text[])::text[], unnest(%b::bigint[]), unnest(%b::bigint[])"
         b" ON CONFLICT DO NOTHING RETURNING entry, position",
         bulk.columns([_columns(row) for row in rows]),
     )

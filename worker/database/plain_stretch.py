@@ -18,21 +18,19 @@ from worker.database.tallies import ADD
 #: Runs a statement that begins behind `WITH held AS (…)`, which has a row while this process has the lease.
 AtOnce = Callable[[bytes, Mapping[str, Any]], object]
 
-# A repeated id fails, and so does the division where the cursor did not move: then all of it does.
+# A repeated id fails, and so does the division where the cursor did not move: then all of it does. Arrays in the list of what is
+# selected are read row by row; behind FROM each of them would be written down first.
 _TAKE: Final = (
     b"moved AS (" + move_from("held").encode() + b" RETURNING 1),"
-    b" recorded AS (INSERT INTO carillon.messages"
-    b" (app, event_id, entry, message_id, channel, sender, mentioned, position, written)"
-    b" SELECT app, event_id, entry, message_id, channel, sender, NULL, position, written FROM moved,"
-    b" unnest(%(apps)b::text[], %(ids)b::text[], %(entries)b::text[], %(messages)b::text[], %(channels)b::text[],"
-    b" %(senders)b::text[], %(places)b::bigint[], %(written)b::bigint[])"
-    b" AS w (app, event_id, entry, message_id, channel, sender, position, written)"
-    b" RETURNING 1),"
+    b" recorded AS (INSERT INTO carillon.messages (app, event_id, entry, message_id, channel, sender, position, written)"
+    b" SELECT unnest(%(apps)b::text[]), unnest(%(ids)b::text[]), unnest(%(entries)b::text[]), unnest(%(messages)b::text[]),"
+    b" unnest(%(channels)b::text[]), unnest(%(senders)b::text[]), unnest(%(places)b::bigint[]), unnest(%(written)b::bigint[])"
+    b" FROM moved),"
     b" counted AS (INSERT INTO carillon.tallies AS t (source, app, provider, totals)"
     b" SELECT 'intake', app, 0, totals::jsonb FROM moved, unnest(%(of)b::text[], %(totals)b::text[]) AS w (app, totals)"
     + ADD.encode()
     + b")"
-    b" SELECT 1 / (count(*) = %(n)s)::int FROM recorded"
+    b" SELECT 1 / count(*) FROM moved"
 )
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -67,7 +65,6 @@ def take(
         "written": written,
         "of": of,
         "totals": totals,
-        "n": len(rows),
     }
     try:
         at_once(_TAKE, given)
