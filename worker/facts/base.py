@@ -26,6 +26,11 @@ class Origin(msgspec.Struct, frozen=True):
     at: int
 
 
+def is_reply(event: MessageNew) -> bool:
+    """Whether the message is said in a thread. A reaction is not, and makes nobody part of one."""
+    return event.message.parent_id is not None and event.message.category != "reaction"
+
+
 class Fact(Generic[Row]):
     """Something that is so from one place of the stream up to another. Has no state of its own."""
 
@@ -33,6 +38,8 @@ class Fact(Generic[Row]):
     changed_by: ClassVar[tuple[type[Any], ...]] = ()
     #: Whether it is about recorded messages: it is written when those of its stretch are.
     of_messages: ClassVar[bool] = False
+    #: Whether of all messages only replies change it, as of `is_reply`: it is given no others.
+    of_replies: ClassVar[bool] = False
 
     def rows(self, event: Any, origin: Origin) -> Sequence[Row]:
         """What one of the events says."""

@@ -109,11 +109,11 @@ class Preferences(Fact[Write | Renewal]):
     """A row that says nothing is kept for a while, so that an older write that comes later changes nothing."""
 
     changed_by = (PreferencesUpdated, MessageNew)
+    of_replies = True
 
     def rows(self, event: PreferencesUpdated | MessageNew, origin: Origin) -> Sequence[Write | Renewal]:
         if isinstance(event, MessageNew):
-            if event.message.parent_id is None or event.message.category == "reaction":
-                return ()
+            assert event.message.parent_id is not None, "it is of replies"
             key = (event.app, event.sender.id, event.channel.id, event.message.parent_id)
             return [Renewal(key, microseconds(event.at))]
         channel = "" if event.channel is None else event.channel.id

@@ -53,14 +53,12 @@ class Thread(NamedTuple):
 class Threads(Fact[Reply]):
     changed_by = (MessageNew,)
     of_messages = True
+    of_replies = True
 
     def rows(self, event: MessageNew, origin: Origin) -> Sequence[Reply]:
-        """A reaction makes nobody part of a thread."""
-        message = event.message
-        if message.parent_id is None or message.category == "reaction":
-            return ()
-        row = Reply(event.app, event.channel.id, message.parent_id, event.id, origin.entry, message.parent_sender)
-        return [row]
+        root = event.message.parent_id
+        assert root is not None, "it is of replies"
+        return [Reply(event.app, event.channel.id, root, event.id, origin.entry, event.message.parent_sender)]
 
     def write(self, db: Connection, rows: Sequence[Reply]) -> None:
         recorded = db.execute(

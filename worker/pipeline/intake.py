@@ -48,7 +48,7 @@ from worker.database.messages import MessageRow
 from worker.database.plain_stretch import AtOnce
 from worker.database.postgres import Connection
 from worker.facts import FACTS
-from worker.facts.base import Fact, Origin
+from worker.facts.base import Fact, Origin, is_reply
 from worker.facts.threads import taking_part
 from worker.pipeline.apps import Apps
 from worker.pipeline.clocks import Clocks
@@ -144,7 +144,7 @@ class _Stretch:
         """Whether every entry is a message that changes nothing else."""
         return (
             0 < len(self.messages) == len(self.entries)
-            and not (self.devices or self.badges or self.quiet or self.refused or any(self.facts.values()))
+            and not (self.devices or self.badges or self.quiet or self.refused or self.facts)
             and not any(row.mentioned for row in self.messages)
         )
 
@@ -210,6 +210,8 @@ class Intake:
         self._changed_by = {
             event: [f for f in facts if event in f.changed_by] for fact in facts for event in fact.changed_by
         }
+        #: Those that also messages outside of threads change.
+        self._of_all_messages = [f for f in self._changed_by.get(events.MessageNew, ()) if not f.of_replies]
         #: Events of which the latest by its own time wins.
         self._by_time = frozenset(
             {events.DeviceRegistered, events.DeviceUnregistered, *self._changed_by} - {events.MessageNew}
@@ -523,8 +525,14 @@ class Intake:
                 raise
             choose_broadcaster(event, self._apps.providers_of(event.app))
 
+    def _facts_of(self, event: events.AnyEvent) -> Sequence[Fact[Any]]:
+        """Those that the event changes."""
+        if isinstance(event, events.MessageNew) and not is_reply(event):
+            return self._of_all_messages
+        return self._changed_by.get(type(event), ())
+
     def _add_facts(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
-        if (facts := self._changed_by.get(type(event))) is None:
+        if not (facts := self._facts_of(event)):
             return
         origin = Origin(one.name, one.place, microseconds(event.at) if type(event) in self._by_time else 0)
         for fact in facts:
@@ -579,7 +587,14 @@ def _recorded_as(one: _Placed, event: events.AnyEvent, app: AppSettings) -> Mess
     match event:
         case events.MessageNew(message=m):
             return MessageRow(
-                *(event.app, event.id, one.name, m.id, event.channel.id, event.sender.id, m.mentioned, one.place),
+                event.app,
+                event.id,
+                one.name,
+                m.id,
+                event.channel.id,
+                event.sender.id,
+                m.mentioned,
+                one.place,
                 event.recipients,
                 microseconds(event.at) // 1000,
             )
