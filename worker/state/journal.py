@@ -13,7 +13,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, count
@@ -38,6 +38,7 @@ from worker.core.way import Way, way_in
 from worker.state.breaker import RECENT
 from worker.state.gate import Gate, GateOfServer
 from worker.state.partition import Partition
+from worker.state.recent_accounts import RecentAccounts
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,9 @@ OCTETS: Final = 1 << 20
 PATIENCE: Final = 1.0
 #: The same for one that has most of its devices free by then.
 SOON: Final = 0.1
-#: Seconds for which a process remembers the accounts of what it has delivered, and how many at most.
+#: Seconds for which a process remembers the accounts of what it has delivered, and how many octets of them at most.
 _RECENTLY: Final = 30.0
-_REMEMBERED: Final = 20_000
+_REMEMBERED: Final = 4 << 20
 _ACCEPTED: Final = b'"accepted"'
 _decode_account: Final = msgspec.json.Decoder(Entry).decode
 #: Groups of an app's channels, as of parts/messages.lua.
@@ -204,8 +205,7 @@ class Journal:
         self.lease = lease
         #: Names each call that takes what it opens, so that a repeated one is known.
         self._caller, self._calls = secrets.token_hex(6), count()
-        #: Accounts of what was delivered, with when by `time.monotonic()`.
-        self._delivered: deque[tuple[float, bytes]] = deque(maxlen=_REMEMBERED)
+        self._delivered = RecentAccounts(time.monotonic, seconds=_RECENTLY, octets=_REMEMBERED)
         self._tells_until = 0.0
 
     def open(self, messages: Sequence[Recorded], *, token: int) -> int:
@@ -495,8 +495,8 @@ class Journal:
         `pushed`: of what users are reminded. `well`: what was accepted, where all jobs were: the breaker counts other answers by
         itself. Returns how many batches are ready that waited for it.
         """
-        now = time.monotonic()
-        self._delivered.extend((now, document) for document in accounts if _ACCEPTED in document)
+        delivered = [document for document in accounts if _ACCEPTED in document]
+        self._delivered.add(delivered)
         freed = Freed(
             *self._scripts.finish(
                 id=batch,
@@ -514,8 +514,8 @@ class Journal:
                 accounts=accounts,
             )
         )
-        if now < self._tells_until:  # what it had taken on the server before is not known here
-            self._tell([document for document in accounts if _ACCEPTED in document])
+        if time.monotonic() < self._tells_until:  # what it had taken on the server before is not known here
+            self._tell(delivered)
         return freed
 
     def tell_again(self) -> int:
@@ -524,9 +524,8 @@ class Journal:
         So are, for a while, those of what is delivered from now on: it may have been taken on the server before. The ledger
         keeps one of each. Returns how many they were.
         """
-        now = time.monotonic()
-        self._tells_until = now + _RECENTLY
-        return self._tell([document for at, document in [*self._delivered] if at > now - _RECENTLY])
+        self._tells_until = time.monotonic() + _RECENTLY
+        return self._tell(self._delivered.all())
 
     def _tell(self, documents: Sequence[bytes]) -> int:
         accounts = [document for document in documents if not is_tally(_decode_account(document))]
