@@ -60,14 +60,15 @@ class Rendered(msgspec.Struct, frozen=True):
 
     def payload(self, badge: int | None = None) -> bytes:
         """The JSON document; `badge` None leaves the number on the icon alone, 0 removes it."""
-        return self.prefix + self.gap()(badge) + self.suffix
+        return self.prefix + gap_before(self.suffix)(badge) + self.suffix
 
-    def gap(self) -> Callable[[int | None], bytes]:
-        """Gives what stands in the gap for a badge."""
-        if not self.suffix:
-            return _nothing
-        # Where nothing else is in `aps`, nothing follows the number there.
-        return _last if self.suffix.startswith(b"}") else _followed
+
+def gap_before(suffix: bytes) -> Callable[[int | None], bytes]:
+    """Gives what stands before this suffix for a badge."""
+    if not suffix:
+        return _nothing
+    # Where nothing else is in `aps`, nothing follows the number there.
+    return _last if suffix.startswith(b"}") else _followed
 
 
 def _nothing(_: int | None) -> bytes:

@@ -1,6 +1,8 @@
 """The responses to requests that are sent together, and when each came."""
 
-from worker.core.model import Response
+from collections.abc import Sequence
+
+from worker.core.model import ACCEPTED, Response
 
 
 class Responses(list[Response | None]):
@@ -16,3 +18,8 @@ class Responses(list[Response | None]):
         super().__init__([None] * requests)
         self.written = [0.0] * requests
         self.answered = [0.0] * requests
+
+
+def all_accepted(responses: Sequence[Response | None]) -> bool:
+    """As mostly."""
+    return responses.count(ACCEPTED) == len(responses)

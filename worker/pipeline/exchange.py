@@ -12,7 +12,7 @@ from worker.core.errors import WorkerError
 from worker.core.live import is_live, retried
 from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer, Provider, Response
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, within_life
-from worker.core.responses import Responses
+from worker.core.responses import Responses, all_accepted
 from worker.core.tally import ACCEPT_BOUNDS, ANSWER_BOUNDS
 from worker.core.way import Way
 from worker.pipeline.bulkhead import Bulkhead
@@ -118,7 +118,9 @@ class Exchange:
         ended, now = time.monotonic(), self._now()
         came = [ms_of(sending.entry) if sending.entry else 0 for sending in run.batch.sendings]
         of_jobs = [came[run.jobs[index].sending] for index in indexes]
-        accepted = [response is ACCEPTED if isinstance(response, Answer) else None for response in responses]
+        accepted: Sequence[bool | None] = [True] * len(responses)
+        if not all_accepted(responses):
+            accepted = [response is ACCEPTED if isinstance(response, Answer) else None for response in responses]
         # Requests that were written together mostly have their answers together, and messages come together: few times differ.
         found = Counter(zip(accepted, of_jobs, seen.written, seen.answered, strict=True))
         for (is_accepted, at, written, answered), n in found.items():
@@ -175,7 +177,7 @@ class Exchange:
 
 
 def _decide(run: BatchRun, indexes: Sequence[int], sent: Sent, *, sent_at: float, jitter: float) -> None:
-    if sent.responses.count(ACCEPTED) == len(sent.responses):
+    if all_accepted(sent.responses):
         run.set_outcome(indexes, DELIVERED)
         return
     decide = kind_of(run.provider).decide

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar
 
 from worker.core.model import NoAnswer, Response
+from worker.core.responses import all_accepted
 from worker.http2.client.batch import Request
 from worker.sender.pool import Pool
 from worker.sender.proxy import Proxy
@@ -257,13 +258,11 @@ class _Running:
             way.in_flight -= 1
             way.used_at = self._loop.time()
             self._in_flight -= len(requests)
-        for response in responses:
-            if not isinstance(response, NoAnswer):
-                self._answered += 1
-            elif response.sent == "unknown":
-                self._unknown += 1
-            else:
-                self._not_sent += 1
+        unanswered = [] if all_accepted(responses) else [each for each in responses if isinstance(each, NoAnswer)]
+        unknown = sum(each.sent == "unknown" for each in unanswered)
+        self._answered += len(responses) - len(unanswered)
+        self._unknown += unknown
+        self._not_sent += len(unanswered) - unknown
         return responses
 
     def stats(self) -> SenderStats:

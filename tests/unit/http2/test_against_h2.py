@@ -198,7 +198,7 @@ def test_a_provider_token_that_http_forbids_is_not_sent() -> None:
 
 
 def test_what_messages_have_in_common_is_prepared_for_each_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(form, "_EXPIRATIONS", 3)
+    monkeypatch.setattr(form, "_REMEMBERED", 3)
     given = [
         notification(number, expiration=1_800_000_000 + number // 2, collapse_id="c" * (1 + number % 5))
         for number in range(40)

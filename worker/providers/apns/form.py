@@ -21,8 +21,8 @@ _ID_LENGTH: Final = 36
 _OWN_SIZE: Final = 2 * ENTRY_OVERHEAD + len(b":path") + len(_PATH) + len(_ID)
 #: What the longest token and an id count there, and an expiration and a collapse id without their values.
 _LONGEST_OWN: Final = LONGEST_FAST_TOKEN + _ID_LENGTH + 2 * ENTRY_OVERHEAD + len(_EXPIRATION) + len(_COLLAPSE_ID)
-#: Expirations that a connection remembers as they are written.
-_EXPIRATIONS: Final = 1_024
+#: Expirations, with lengths of collapse ids, that a connection remembers as they are written.
+_REMEMBERED: Final = 1_024
 #: Leaves room for the rest of the block within the smallest frame size a server may choose.
 _LONGEST_FAST_TAIL: Final = 8_192
 
@@ -71,22 +71,28 @@ class ApnsForm(Form):
         window, largest, header_list = space[1:]
         heading: Heading | None = None
         shape: _Shape | None = None
+        key: _Key | None = None
         token_length = tail_length = own_size = -1
-        for (token, apns_id, own, its_heading), (stream,) in zip(
-            chunk, stream_ids(space.stream_id, len(chunk)), strict=True
-        ):
+        tokens, ids, owns, headings = zip(*chunk, strict=True) if chunk else ((), (), (), ())
+        written = zip(map(str.encode, tokens), map(str.encode, ids), strict=True)
+        streams = stream_ids(space.stream_id, len(chunk))
+        for (token, apns_id), own, its_heading, (stream,) in zip(written, owns, headings, streams, strict=True):
             if its_heading is not heading:
-                topic, push_type, priority, expiration, collapse_id, before, behind = its_heading
-                key = topic, push_type, priority
-                prepared = _prepared(encoder, authorization, header_list, key, expiration, collapse_id)
-                if prepared is None:
+                if its_heading[:3] != key:
+                    key, tail_length = its_heading[:3], -1
+                    shape = encoder.notes.get((authorization, key)) or _shape(encoder, key, authorization)
+                expiration, collapse_id, before, behind = its_heading[3:]
+                if shape is None or (its_tail := shape.tail(expiration, collapse_id)) is None:
                     break
-                heading, (its_shape, tail), own_size = its_heading, prepared, -1
-                if its_shape is not shape or len(tail) != tail_length:  # else the next frame begins as the last one did
-                    shape, middle, token_length, tail_length = its_shape, its_shape.middle, -1, len(tail)
+                if len(its_tail) != tail_length:  # else the next frame begins as the last one did
+                    if not shape.allows(its_tail, header_list):
+                        break
+                    middle, token_length, tail_length = shape.middle, -1, len(its_tail)
+                heading, tail, own_size = its_heading, its_tail, -1
             if len(token) != token_length:
                 token_length = len(token)
-                head = its_shape.heads.get(token_length) or its_shape.head(token_length)
+                assert shape is not None
+                head = shape.heads.get(token_length) or shape.head(token_length)
                 length = len(head) + token_length + len(middle) + _ID_LENGTH + len(tail)
                 frame_head = length.to_bytes(3, "big") + HEADERS_TAIL
             if len(own) != own_size:
@@ -96,15 +102,14 @@ class ApnsForm(Form):
             if size > window or size > largest:
                 break
             window -= size
-            pieces += (frame_head, stream, head, token.encode(), middle, apns_id.encode())
-            pieces += (ending, stream, before, own, behind)
+            pieces += (frame_head, stream, head, token, middle, apns_id, ending, stream, before, own, behind)
         return Written(pieces, len(pieces) // 11, space.window - window)
 
 
 class _Shape:
     """The parts of a header block that many notifications share; the token and the id go between them."""
 
-    __slots__ = ("_collapsing", "_encoder", "_expiring", "_front", "heads", "list_size", "middle")
+    __slots__ = ("_encoder", "_ends", "_front", "heads", "list_size", "middle")
 
     def __init__(self, encoder: RequestEncoder, front: bytes, middle: bytes, list_size: int) -> None:
         self._encoder, self._front = encoder, front
@@ -114,10 +119,9 @@ class _Shape:
         self.list_size = list_size
         #: By length of the token: `front` with the length of the path and its fixed part.
         self.heads: dict[int, bytes] = {}
-        #: The expirations that came last, as fields. The messages of a second have one.
-        self._expiring: dict[int | None, bytes] = {None: b""}
-        #: What is before the value of a collapse id.
-        self._collapsing = encoder.name_head(_COLLAPSE_ID)
+        #: By expiration and length of the collapse id, None without one: what is between the id and the collapse id's value. The
+        #: messages of a second have one or two.
+        self._ends: dict[tuple[int | None, int | None], bytes] = {}
 
     def head(self, token_length: int) -> bytes:
         """Everything before a token of this length."""
@@ -126,47 +130,41 @@ class _Shape:
 
     def tail(self, expiration: int | None, collapse_id: str | None) -> bytes | None:
         """What follows the id; None where only the encoder can tell."""
-        expiring = self._expiring.get(expiration)
-        if expiring is None and (expiring := self._expire(expiration)) is None:
+        length = None if collapse_id is None else len(collapse_id)
+        end = self._ends.get((expiration, length))
+        if end is None and (end := self._end(expiration, length)) is None:
             return None
         if collapse_id is None:
-            return expiring
+            return end
         # What is not plain ASCII gets its second look, and its error, from `own`.
-        if self._collapsing is None or not collapse_id.isascii():
+        if not collapse_id.isascii():
             return None
         if not collapse_id.isalnum():
             try:
                 field_value(collapse_id, "collapse id")
             except BadFieldError:
                 return None
-        return expiring + self._collapsing + encode_string(collapse_id.encode())
+        return end + collapse_id.encode()
 
-    def _expire(self, expiration: int | None) -> bytes | None:
-        head = self._encoder.name_head(_EXPIRATION)
-        if head is None or expiration is None:
+    def allows(self, tail: bytes, header_list: int | None) -> bool:
+        """Whether a block with such a tail is short enough, whatever its token. `header_list` as of `Space`."""
+        # The values are shorter than the tail that has them.
+        fits = header_list is None or self.list_size + len(tail) + _LONGEST_OWN <= header_list
+        return fits and len(tail) <= _LONGEST_FAST_TAIL
+
+    def _end(self, expiration: int | None, length: int | None) -> bytes | None:
+        expiring, collapsing = self._encoder.name_head(_EXPIRATION), self._encoder.name_head(_COLLAPSE_ID)
+        if (expiring is None and expiration is not None) or (collapsing is None and length is not None):
             return None
-        if len(self._expiring) > _EXPIRATIONS:
-            self._expiring = {None: b""}
-        found = self._expiring[expiration] = head + encode_string(b"%d" % expiration)
-        return found
-
-
-def _prepared(
-    encoder: RequestEncoder,
-    authorization: str | None,
-    header_list: int | None,
-    key: _Key,
-    expiration: int | None,
-    collapse_id: str | None,
-) -> tuple[_Shape, bytes] | None:
-    """The shape of a notification and what ends its block; None: it has to be written whole."""
-    shape: _Shape | None = encoder.notes.get((authorization, key)) or _shape(encoder, key, authorization)
-    if shape is None or (tail := shape.tail(expiration, collapse_id)) is None:
-        return None
-    # The values are shorter than the tail that has them.
-    if header_list is not None and shape.list_size + len(tail) + _LONGEST_OWN > header_list:
-        return None
-    return (shape, tail) if len(tail) <= _LONGEST_FAST_TAIL else None
+        end = b""
+        if expiring is not None and expiration is not None:
+            end += expiring + encode_string(b"%d" % expiration)
+        if collapsing is not None and length is not None:
+            end += collapsing + encode_integer(length, 7, 0)
+        if len(self._ends) >= _REMEMBERED:
+            self._ends.clear()
+        self._ends[expiration, length] = end
+        return end
 
 
 def _shape(encoder: RequestEncoder, key: _Key, authorization: str | None) -> _Shape | None:
@@ -187,7 +185,9 @@ def _ordinary(notifications: Sequence[Notification]) -> int:
 
 
 def _all_ordinary(notifications: Sequence[Notification]) -> bool:
-    tokens, ids = [each[0] for each in notifications], [each[1] for each in notifications]
+    if not notifications:
+        return True
+    tokens, ids, *_ = zip(*notifications, strict=True)
     both = "".join((*tokens, *ids))
     return (
         both.isascii()

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from worker.core.batch import Job, Sending
 from worker.core.broadcast import is_broadcast
-from worker.core.model import Heading, Notification, Provider, Response, StoredSettings
-from worker.core.notification import Rendered
+from worker.core.model import Heading, Notification, Provider, PushType, Response, StoredSettings
+from worker.core.notification import gap_before
 from worker.core.purposes import ALERT, PUSH_TYPE_OF
 from worker.core.push_ids import push_ids
 from worker.core.push_types import topic_of
@@ -109,22 +109,25 @@ class Apns(Kind):
         self, provider: Provider, sendings: Sequence[Sending], jobs: Sequence[Job], badges: Sequence[int | None]
     ) -> list[Notification]:
         gaps, headings = list[bytes](), list[Heading]()
+        topics: dict[PushType, str] = {}
         current = -1
         for job, badge in zip(jobs, badges, strict=True):
             if job.sending != current:  # jobs of one sending mostly follow one another
                 current = job.sending
                 sending = sendings[current]
-                rendered = Rendered(sending.prefix.encode(), sending.suffix.encode())
-                gap_of = rendered.gap()
+                push_type, suffix = sending.push_type, sending.suffix.encode()
+                gap_of = gap_before(suffix)
+                if push_type not in topics:
+                    topics[push_type] = topic_of(push_type, provider.settings.topic)
                 heading = Heading(
-                    topic_of(sending.push_type, provider.settings.topic),
-                    sending.push_type,
+                    topics[push_type],
+                    push_type,
                     sending.priority,
                     # Who speaks is of no use later: one try, and nothing is stored.
-                    0 if sending.fleeting or sending.push_type == "pushtotalk" else sending.expires_at,
+                    0 if sending.fleeting or push_type == "pushtotalk" else sending.expires_at,
                     sending.collapse_id or None,
-                    rendered.prefix,
-                    rendered.suffix,
+                    sending.prefix.encode(),
+                    suffix,
                 )
             gaps.append(gap_of(badge))
             headings.append(heading)

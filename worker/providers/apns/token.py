@@ -7,6 +7,7 @@ import base64
 import binascii
 import hashlib
 import logging
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import jwt
@@ -47,6 +48,7 @@ def check_key(key_pem: str) -> None:
     _load(key_pem)
 
 
+@lru_cache(maxsize=256)  # it is asked for each batch
 def issued_at(token: str) -> float:
     """The `iat` of a provider token, UNIX seconds."""
     return float(jwt.decode(token, options={"verify_signature": False})["iat"])
