@@ -1,4 +1,4 @@
-"""The accounts of what a process has delivered lately, for a server that may have lost them."""
+"""The accounts of what a process has delivered recently, for a server that may have lost them."""
 
 from collections import deque
 from collections.abc import Callable, Iterable

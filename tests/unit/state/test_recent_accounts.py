@@ -46,10 +46,12 @@ def test_ten_thousand_small_ones_fit_into_a_few_megabytes_with_what_python_needs
 
 def test_threads_that_add_at_once_lose_nothing_and_keep_to_the_room() -> None:
     recent = RecentAccounts(Clock(), seconds=30, octets=4 << 20)
-    threads = [
-        Thread(target=lambda which=which: [recent.add([b"%d.%d" % (which, n)]) for n in range(500)])  # type: ignore[misc]
-        for which in range(8)
-    ]
+
+    def add(thread: int) -> None:
+        for number in range(500):
+            recent.add([b"%d.%d" % (thread, number)])
+
+    threads = [Thread(target=add, args=(which,)) for which in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
