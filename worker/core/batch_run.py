@@ -279,8 +279,10 @@ class BatchRun:
                             self.outcomes[index] = ahead
                         case Wait(limit="channel_rate") if job.why in CALLED:
                             pass
-                        case Retry() | Wait():
+                        case Retry():
                             self.outcomes[index] = Wait(EARLIER, ahead.delay)
+                        case Wait():
+                            self.outcomes[index] = Wait(EARLIER, ahead.delay, behind=ahead.behind)
                 case Retry() | OpenBreaker():
                     tried.setdefault(job.device, outcome)
                 case Wait():

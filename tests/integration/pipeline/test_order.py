@@ -76,6 +76,24 @@ def test_later_messages_of_the_channel_wait_too_and_those_of_another_one_do_not(
     assert counts[f"limited.{EARLIER}"] >= 2
 
 
+def test_however_much_waits_for_an_earlier_one_goes_as_soon_as_that_one_is_done(now):
+    now.apns.answers[token("han")] = [BUSY, BUSY, ACCEPTED]
+    many = [f"e{n}" for n in range(2, 42)]
+    say(now, "e1")
+    now.run()
+    say(now, *many)
+    now.run()
+    assert heard(now, "luke") == ["e1", *many]
+    now.later(31.0)  # the batch that waits is looked at as well, and waits on
+    now.deliver()
+    assert heard(now) == ["e1", "e1"]
+    now.later(10.0)
+    now.deliver()
+    assert heard(now) == ["e1", "e1", "e1", *many]
+    assert now.journal.backlog() == (0, 0)
+    assert now.journal.counts("demo").get("overtaken", 0) == 0
+
+
 def test_a_message_waits_half_a_minute_for_an_earlier_one_and_then_is_sent_and_counted(now):
     now.apns.answers[token("han")] = [BUSY, ACCEPTED]
     now.now -= 31  # of its first try

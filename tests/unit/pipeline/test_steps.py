@@ -11,6 +11,7 @@ from worker.core.batch_run import BatchRun, Wait, Well
 from worker.core.breaker import Look
 from worker.core.model import AppSettings
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Retry, Unregister
+from worker.core.remainder import remainder
 from worker.pipeline.steps import End, Step, perform
 from worker.pipeline.steps.apply_rate_limits import ApplyRateLimits
 from worker.pipeline.steps.check_provider import CheckProvider
@@ -229,6 +230,16 @@ def test_a_later_notification_of_the_channel_waits_with_one_that_a_rate_holds():
     run = new_run(job(1), job(1), job(2))
     ApplyRateLimits(fake(cooldowns={1: 4.2}, reserve=[]), NOWHERE, now)(run)
     assert run.outcomes == [Wait("device_held", 5.0), Wait("device_held", 5.0), None]
+
+
+def test_what_follows_one_that_waits_for_another_batch_waits_for_that_batch_too():
+    run = new_run(job(1), job(1), job(2), waits={0: (NEVER, "b0")})
+    WaitForEarlier(now)(run)
+    ApplyRateLimits(fake(cooldowns={}, reserve=[]), NOWHERE, now)(run)
+    assert run.outcomes == [Wait("earlier", LONG, behind="b0"), Wait("earlier", LONG, behind="b0"), None]
+    run.outcomes[2] = DELIVERED
+    [(again, _)] = remainder(run, NOW)
+    assert again.behind == "b0", "nobody else would wake it before its time"
 
 
 def test_what_would_wait_beyond_its_life_is_dropped_at_once():
