@@ -95,28 +95,29 @@ def render(
     count: int = 0,
     phrase: str = "",
     one_sender: bool = False,
+    written: int | None = None,
     limit: int = LIMIT,
 ) -> Rendered:
     """The payload of a message in at most `limit` bytes with any badge; a message is cut, never refused for its length.
 
     `why` is the trigger for which its people get it; `group` the group that calls them, for that trigger; `members` how many the
     channel has, 0 where that is not known. With a `count` it represents that many messages of its channel, and `phrase` is its
-    text. `one_sender`: all of them have the same sender.
+    text. `one_sender`: all of them have the same sender. `written`: its `milliseconds`, where they are known already.
 
     These are cut in this order, and only as far as needed: the body down to a line, `data` whole, the sender's image, what
     tells of the conversation, the names' ends, the parent, the kind and the reason, the ids of sender and event and the time, the
     ids of channel and message. `"truncated": true` in `carillon` says that more than text was left out.
     """
     room = limit - BADGE_ROOM
-    parts, text = _Parts(event, why), event.message.text
-    parts.sound(loud)
+    parts, text = _Parts(event, why, loud, milliseconds(event) if written is None else written), event.message.text
     parts.converse(event, members, group)
-    parts.carillon.count = count or None
-    if count and phrase:
-        parts.fold(event, one_sender=one_sender)
-        text = phrase
-    elif count > 1:
-        parts.alert.title += f" ({count})"
+    if count:
+        parts.carillon.count = count
+        if phrase:
+            parts.fold(event, one_sender=one_sender)
+            text = phrase
+        elif count > 1:
+            parts.alert.title += f" ({count})"
     for shrink in _SHRINKS:
         shrink(parts)
         document = parts.encoded(text)
@@ -221,20 +222,14 @@ class _Parts:
 
     __slots__ = ("alert", "aps", "carillon", "least_body")
 
-    def __init__(self, event: MessageNew, why: str) -> None:
+    def __init__(self, event: MessageNew, why: str, loud: Loudness, written: int) -> None:
         message, channel, sender = event.message, event.channel, event.sender
+        sound, level, relevance, _, _ = loud
         self.least_body = LEAST_BODY
         self.alert = _Alert(sender.name or clean_name(sender.id) or sender.id, channel.name or "")
-        self.aps = _Aps("default", channel.id, 1, alert=self.alert)
-        self.carillon = _Carillon(
-            *(event.id, message.kind, message.id, message.parent_id, channel.id, milliseconds(event)),
-            *(why, sender, message.data or None),
-        )
-
-    def sound(self, loud: Loudness) -> None:
-        if not loud.sound:
-            self.aps.sound = None
-        self.aps.interruption_level, self.aps.relevance_score = loud.level, loud.relevance
+        self.aps = _Aps("default" if sound else None, channel.id, 1, level, relevance, self.alert)
+        parent, data = message.parent_id, message.data or None
+        self.carillon = _Carillon(event.id, message.kind, message.id, parent, channel.id, written, why, sender, data)
 
     def converse(self, event: MessageNew, members: int, group: str) -> None:
         """What a communication notification of Apple's needs, from where the kind of the channel is known."""

@@ -109,6 +109,9 @@ class _Key(msgspec.Struct, frozen=True):
     phrase: str = ""
 
 
+#: A payload, and the template that it is by; None: it is the default one.
+_Made = tuple[Rendered, Template | None]
+
 _NONE: Final = Renderings([], 0)
 _NOBODY: Final = frozenset[str]()
 
@@ -131,13 +134,14 @@ def sendings(
         message = replace(message, event=event)
     # Only templates ask for it.
     mentioned = frozenset(message.event.message.mentioned) if templates else _NOBODY
+    written = notification.milliseconds(message.event)
     groups: list[DeviceGroup] = []
     failed = 0
     for key, devices in _grouped(message, wanted, templates):
         if key.template is not None:
             alive()
         loud = loudness(message.event, key.variant.why, sound=key.variant.sound)
-        sending, fell_back = _sending(_Rendering(message, key, devices[0], mentioned, loud))
+        sending, fell_back = _sending(_Rendering(message, key, devices[0], mentioned, loud, written))
         failed += fell_back
         groups.append((sending, devices, key.variant.why))
     return Renderings(groups, failed)
@@ -191,6 +195,8 @@ class _Rendering(msgspec.Struct, frozen=True):
     device: Device
     mentioned: Collection[str]
     loud: Loudness
+    #: The message's own time, ms since the epoch.
+    written: int
 
     @property
     def event(self) -> MessageNew:
@@ -202,13 +208,13 @@ class _Rendering(msgspec.Struct, frozen=True):
             return replace(event, message=replace(event.message, text=phrase))
         return event
 
-    def made(self, limit: int | None = None) -> "_Made":
+    def made(self, limit: int | None = None) -> _Made:
         """By the template, or by default where there is none or it fails. `limit`: octets, fewer than usual."""
         if self.key.template is not None:
             rendered = self._by_template(self.key.template, limit)
             if rendered is not None:
-                return _Made(rendered, self.key.template)
-        return _Made(self._by_default(limit or notification.LIMIT), None)
+                return rendered, self.key.template
+        return self._by_default(limit or notification.LIMIT), None
 
     def _by_default(self, limit: int) -> Rendered:
         variant = self.key.variant
@@ -221,6 +227,7 @@ class _Rendering(msgspec.Struct, frozen=True):
             count=variant.stands_for,
             phrase=self.key.phrase,
             one_sender=self.message.one_sender,
+            written=self.written,
             limit=limit,
         )
 
@@ -241,64 +248,69 @@ class _Rendering(msgspec.Struct, frozen=True):
             return None
 
 
-class _Made(msgspec.Struct, frozen=True):
-    """A payload, and the template that it is by; None: it is the default one."""
-
-    rendered: Rendered
-    template: Template | None
-
-
 def _sending(one: _Rendering) -> tuple[Sending, bool]:
     """As much of the payload as may be read on its way, and whether a template failed."""
-    made, phrase, disclosure = one.made(), one.key.phrase, one.key.variant.disclosure
-    failed = made.template is not one.key.template
+    rendered, template = one.made()
+    phrase, disclosure = one.key.phrase, one.key.variant.disclosure
+    failed = template is not one.key.template
     if disclosure.form in ("full", "sender"):
-        return _with(one, made), failed
-    if made.rendered.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
+        return _with(one, rendered, template), failed
+    if rendered.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
         one = replace(one, key=replace(one.key, template=None))
-        made = one.made()
+        rendered, template = one.made()
     if disclosure.form == "id":
-        return _with(one, replace(made, rendered=by_id(made.rendered, ids_of(one.message.event), phrase))), failed
-    whole = sealable(made.rendered, phrase, disclosure)
+        return _with(one, by_id(rendered, ids_of(one.message.event), phrase), template), failed
+    whole = sealable(rendered, phrase, disclosure)
     if len(whole.inside) > whole.room:
-        made = one.made(limit_for(whole))
-        whole = sealable(made.rendered, phrase, disclosure)
-    return with_inside(_with(one, made), whole, one.message.attention.pad), failed
+        rendered, template = one.made(limit_for(whole))
+        whole = sealable(rendered, phrase, disclosure)
+    return with_inside(_with(one, rendered, template), whole, one.message.attention.pad), failed
 
 
-def _with(one: _Rendering, made: _Made) -> Sending:
-    message, event, variant, rendered = one.message, one.message.event, one.key.variant, made.rendered
-    # Each folded one replaces the one before.
-    shows = f"burst:{event.channel.id}" if variant.stands_for or message.one_banner else ""
+def _with(one: _Rendering, rendered: Rendered, template: Template | None) -> Sending:
+    message, event, variant, loud = one.message, one.message.event, one.key.variant, one.loud
+    said, channel, sender, stands_for = event.message, event.channel.id, event.sender, variant.stands_for
     mode, form = variant.disclosure.mode, variant.disclosure.form
-    # Twenty-five names would cost four times as much as these by their place: a message is made for each conversation.
+    # Each folded one replaces the one before.
+    shows = (f"burst:{channel}", "") if stands_for or message.one_banner else (said.id, channel)
+    reminds, sender_name = 0, ""
+    if message.reminds:
+        reminds = message.reminds if variant.why in message.attention.remind_triggers else 0
+        sender_name = clean_name(sender.name or sender.id)
+    # Names would cost three times as much as these places: a message is made for each conversation.
     return Sending(
         message.entry,
         event.id,
         rendered.prefix.decode(),
         rendered.suffix.decode(),
         message.expires_at,
-        notification.collapse_id(event.app, shows or event.message.id, "" if shows else event.channel.id),
+        notification.collapse_id(event.app, *shows),
         "alert",
-        one.loud.priority,
-        _badge(event, made.template, variant.badge),
-        event.message.kind if form in ("full", "sender") else "",
-        event.channel.id,
+        loud.priority,
+        _badge(event, template, variant.badge),
+        said.kind if form in ("full", "sender") else "",
+        channel,
         message.place,
         message.at,
-        event.sender.id,
+        sender.id,
         event.recipients is not None,
         rendered.own,
         sampled(event.traceparent),
-        urgent=event.message.urgency == "urgent",
-        importance=one.loud.importance,
-        privacy="" if mode == "full" else mode,
-        message="" if variant.stands_for else event.message.id,
-        thread=event.message.parent_id or "",
-        written=notification.milliseconds(event),
-        content="" if variant.stands_for else content_of(event.message),
-        reminds=message.reminds if message.reminds and variant.why in message.attention.remind_triggers else 0,
-        sender_name=clean_name(event.sender.name or event.sender.id) if message.reminds else "",
+        loud.importance,
+        "" if mode == "full" else mode,
+        "",
+        0,
+        False,
+        "" if stands_for else said.id,
+        said.parent_id or "",
+        one.written,
+        "" if stands_for else content_of(said),
+        "",
+        0,
+        False,
+        said.urgency == "urgent",
+        reminds,
+        sender_name,
     )
 
 
