@@ -155,12 +155,14 @@ class Rule(NamedTuple):
     users: Callable[[Case], Collection[str] | None]
     #: Whether it skips everybody else instead.
     others: bool = False
-    #: Without any of these it has nothing to say, and is not asked.
-    needs: Literal["", "facts", "refusals", "silences"] = ""
+    #: Without any of these it has nothing to say, and is not asked. `limits`: something is known of whom the message may reach.
+    needs: Literal["", "facts", "refusals", "silences", "limits"] = ""
 
 
 #: As of `Rule.needs`.
-_NEEDS: Final = ("facts", "refusals", "silences")
+_NEEDS: Final = ("facts", "refusals", "silences", "limits")
+#: The reason of a rule, its `users` and its `others`.
+_Asked = tuple[str, Callable[[Case], Collection[str] | None], bool]
 
 
 class Rules(Sequence[Rule]):
@@ -168,8 +170,12 @@ class Rules(Sequence[Rule]):
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
-        self._asked = {
-            there: [rule for rule in self._rules if not rule.needs or there[_NEEDS.index(rule.needs)]]
+        self._asked: dict[tuple[bool, ...], Sequence[_Asked]] = {
+            there: [
+                (rule.reason, rule.users, rule.others)
+                for rule in self._rules
+                if not rule.needs or there[_NEEDS.index(rule.needs)]
+            ]
             for there in product((False, True), repeat=len(_NEEDS))
         }
 
@@ -183,9 +189,10 @@ class Rules(Sequence[Rule]):
     def __len__(self) -> int:
         return len(self._rules)
 
-    def asked(self, *, facts: bool, refusals: bool, silences: bool) -> Sequence[Rule]:
-        """Those that may have something to say where there are any facts, refusals or silences."""
-        return self._asked[facts, refusals, silences]
+    def asked(self, case: Case) -> Sequence[_Asked]:
+        """Those that may have something to say."""
+        limited = case.members is not None or case.app.only_to is not None or case.unreachable or case.keyless
+        return self._asked[bool(case.facts), bool(case.verdicts.refused), bool(case.silent.refused), bool(limited)]
 
 
 def so(fact: str) -> Callable[[Case], Collection[str] | None]:
@@ -216,7 +223,13 @@ _OF_CALLS: Final = frozenset(
 RULES: Final = Rules(
     (
         Rule(SENDER, "wrote it", lambda case: (case.event.sender.id,)),
-        Rule("not_a_member", "called by it, but not in the channel", lambda case: case.members, others=True),
+        Rule(
+            "not_a_member",
+            "called by it, but not in the channel",
+            lambda case: case.members,
+            others=True,
+            needs="limits",
+        ),
         Rule(
             NOT_IN_THREAD,
             "not part of the thread it is in",
@@ -257,13 +270,20 @@ RULES: Final = Rules(
             "not among those whom this environment may push to, see carillon fleet",
             lambda case: case.app.only_to,
             others=True,
+            needs="limits",
         ),
         Rule("no_device", "without a device", lambda case: case.devices, others=True),
-        Rule("no_provider", "with devices only of providers that were removed", lambda case: case.unreachable),
+        Rule(
+            "no_provider",
+            "with devices only of providers that were removed",
+            lambda case: case.unreachable,
+            needs="limits",
+        ),
         Rule(
             NO_KEY,
             "with no device whose app has given a key, and the app sends nothing unsealed",
             lambda case: case.keyless,
+            needs="limits",
         ),
     )
 )
@@ -316,8 +336,7 @@ def decide_page(candidates: Iterable[str], case: Case, *, cap_left: int | None, 
 def _checks(case: Case, rules: Rules) -> list[tuple[str, Collection[str], bool]]:
     """Reason, users and `others` of each of the rules that may skip anybody."""
     checks = []
-    facts, refusals, silences = bool(case.facts), bool(case.verdicts.refused), bool(case.silent.refused)
-    for reason, _, users_of, others, _ in rules.asked(facts=facts, refusals=refusals, silences=silences):
+    for reason, users_of, others in rules.asked(case):
         users = users_of(case)
         if users or (others and users is not None):
             checks.append((reason, users, others))

@@ -139,9 +139,9 @@ def _of_users(
         users,
         more,
     )
-    for app, *device in rows:
-        row = Device(*device)
-        found.setdefault(app, {}).setdefault(row.user, []).append(row)
+    for row in rows:
+        app, device = row[0], Device(*row[1:])
+        found.setdefault(app, {}).setdefault(device.user, []).append(device)
     return found
 
 

@@ -2,8 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, zip_longest
-from operator import attrgetter
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from producers.events import Event
@@ -28,7 +27,6 @@ _Key = tuple[str, int, Lane, str, bool]
 OriginsOf = Callable[[Sequence[Device]], Sequence[str]]
 
 _NOBODY: Final[Mapping[str, Any]] = {}
-_PROVIDER_AND_PURPOSE: Final = attrgetter("provider_id", "purpose")
 
 
 class Traced(NamedTuple):
@@ -140,9 +138,13 @@ class Plan:
         ]
 
     def add_jobs(self, app: str, lane: Lane, sending: Sending, devices: Iterable[Device], why: str = "") -> None:
-        ahead = is_live(sending)
-        for (provider, purpose), some in groupby(devices, _PROVIDER_AND_PURPOSE):
-            self._wanted[app, provider, lane, purpose, ahead] += [(sending, device, why) for device in some]
+        ahead, last = is_live(sending), None
+        for device in devices:
+            key = (device.provider_id, device.purpose)
+            if key != last:
+                last = key
+                wanted = self._wanted[app, device.provider_id, lane, device.purpose, ahead]
+            wanted.append((sending, device, why))
 
     def queued(self) -> list[QueuedBatch]:
         batches = (

@@ -108,7 +108,8 @@ class MessagePlan(Plan):
             skipped.setdefault(skip.reason, []).append(skip.user)
             if skip.by:
                 by[skip.user] = skip.by
-        considered = 0 if message.is_queued_anew else len(pushes) + len(skips) + sum(unseen.values())
+        behind = sum(unseen.values()) if unseen else 0
+        considered = 0 if message.is_queued_anew else len(pushes) + len(skips) + behind
         count = self.counts[message.event.app]
         count["messages"] += message.begins
         count["considered"] += considered
