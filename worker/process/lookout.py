@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final
 
 from config.seldom import Seldom
@@ -12,12 +12,14 @@ from worker.process.broker import Away
 from worker.process.runtime import Runtime
 from worker.reports import signs
 from worker.reports.faults import first_line
-from worker.state import redis
+from worker.state import redis, servers
+from worker.state.partition import Fleet
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two rounds.
+#: Seconds between two rounds, and while Redis does not answer.
 PAUSE: Final = 2.5
+AWAY: Final = 1.0
 
 
 class Lookout(BackgroundThread):
@@ -32,26 +34,30 @@ class Lookout(BackgroundThread):
         self._seldom = Seldom(log)
 
     def _run(self) -> None:
-        stopped = False
-        while not stopped:
-            self._look()
-            stopped = self._stop.wait(PAUSE)
+        # A server that is frozen answers nothing, and is noticed as soon as one that is gone.
+        with closing(servers.impatient(self._runtime.fleet.redis)) as client:
+            fleet, stopped = self._runtime.fleet.through(client), False
+            while not stopped:
+                stopped = self._stop.wait(self._look(fleet))
         with suppress(redis.Error):
             signs.withdraw(self._runtime.fleet, self._name)
 
-    def _look(self) -> None:
+    def _look(self, fleet: Fleet) -> float:
+        """Returns the seconds until the next round. `fleet`: by a client that waits for no answer for long."""
         watch = self._runtime.watch
         try:
-            signs.give(self._runtime.fleet.brief, self._name, self._lanes(), broker=self._fault_of_broker())
+            signs.give(fleet, self._name, self._lanes(), broker=self._fault_of_broker())
             watch.redis_is_back()
             watch.look()
             self._runtime.notes.write()
         except redis.Away as fault:
             watch.redis_is_away(fault)
+            return AWAY
         except (*redis.Unavailable, postgres.Unavailable, *postgres.Unready):
-            return  # what could be looked at was
+            pass  # what could be looked at was
         except Exception:  # noqa: BLE001 - whatever it was, the next round may succeed
             self._seldom.exception("looking for conditions failed")
+        return PAUSE
 
     def _fault_of_broker(self) -> str:
         """Why Celery's broker does not answer, or ''. The journal's Redis has a condition of its own."""

@@ -183,8 +183,12 @@ class Fleet:
     @lazy
     def brief(self) -> "Fleet":
         """The same for those who go on without an answer: as `Partition.brief`."""
+        return self.through(servers.briefly(self.redis))
+
+    def through(self, redis: Redis) -> "Fleet":
+        """The same by another client of its server."""
         same = Fleet(self._keyspace)
-        vars(same)["redis"] = servers.briefly(self.redis)
+        vars(same)["redis"] = redis
         return same
 
     @lazy

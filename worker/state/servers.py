@@ -246,6 +246,21 @@ def briefly(client: redis.Redis) -> redis.Redis:
     return redis.Redis(connection_pool=cast("Any", _Lent(lent.pool.brief, lent.slot)))
 
 
+def impatient(client: redis.Redis) -> redis.Redis:
+    """As `briefly`, and where there is one server, a client with connections of its own, which it closes."""
+    pool = cast("Any", client.connection_pool)
+    if isinstance(pool, _Lent):
+        return redis.Redis(connection_pool=cast("Any", _Lent(pool.pool.brief, pool.slot)))
+    options = {name: value for name, value in _BRIEFLY.items() if name in pool.connection_kwargs}
+    return _closing(
+        redis.Redis(
+            connection_pool=redis.ConnectionPool(
+                connection_class=pool.connection_class, **pool.connection_kwargs | options
+            )
+        )
+    )
+
+
 def server_of(client: redis.Redis) -> object:
     """What is the same for clients whose keys lie on the same server now. May raise what stands for a cluster that is away."""
     lent = cast("Any", client.connection_pool)

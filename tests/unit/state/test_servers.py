@@ -1,6 +1,7 @@
 """The slot that a command of a client for any slot goes to."""
 
-from typing import Any
+from contextlib import closing
+from typing import Any, cast
 
 import pytest
 import redis
@@ -116,6 +117,25 @@ def test_who_goes_on_without_an_answer_waits_two_seconds_for_it() -> None:
         assert asked == [1]
     with connect("redis://127.0.0.1:1") as client:
         assert servers.briefly(client) is client
+
+
+@pytest.mark.parametrize(
+    ("url", "limits"),
+    [
+        ("redis://127.0.0.1:1", {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}),
+        ("unix:///nowhere/redis.sock", {"socket_timeout": 2.0}),
+        ("redis+sentinel://127.0.0.1:1/0?service=main", {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}),
+        ("redis+cluster://127.0.0.1:1", {"socket_timeout": 2.0, "socket_connect_timeout": 2.0}),
+    ],
+)
+def test_who_watches_the_server_waits_two_seconds_for_it_wherever_it_is(url: str, limits: dict[str, float]) -> None:
+    with connect(url) as client, closing(servers.impatient(client)) as watching:
+        pool, own = (cast("Any", one).connection_pool for one in (client, watching))
+        pool, own = (getattr(one, "pool", one) for one in (pool, own))
+        assert own is not pool
+        connection = own.make_connection()
+        assert {name: getattr(connection, name) for name in limits} == limits
+        assert pool.make_connection().socket_timeout == 10
 
 
 def test_few_threads_wait_for_a_server_whatever_partitions_it_has() -> None:
