@@ -16,6 +16,9 @@ MAX_DEPTH: Final = 16
 INTEGERS: Final = range(-(2**63), 2**63)
 
 # A JSON string has control characters only as escapes; those from U+007F on may also be raw.
+# For an octet as a number Python looks at once; octets in quotes it first tries to read as a number.
+_BACKSLASH: Final = 0x5C
+_DELETE: Final = 0x7F
 _ESCAPED: Final = re.compile(rb"\\(?:u00(?:[01]|7[fF]|[89])|[bfnrt])")
 _RAW: Final = re.compile(rb"\xc2[\x80-\x9f]")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -43,9 +46,9 @@ _FREE: Final = frozenset(
 
 def suspicious(document: bytes) -> bool:
     """Whether a string in the document may hold a control character. May err towards True, never towards False."""
-    if b"\\" in document and _ESCAPED.search(document):
+    if _BACKSLASH in document and _ESCAPED.search(document):
         return True
-    return b"\x7f" in document or (not document.isascii() and _RAW.search(document) is not None)
+    return _DELETE in document or (not document.isascii() and _RAW.search(document) is not None)
 
 
 def may_have_nul(document: bytes) -> bool:

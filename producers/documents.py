@@ -56,7 +56,7 @@ def _dumped(plain: dict[str, Any], traceparent: str) -> bytes:
     if traceparent and not plain.get("traceparent"):
         plain = {**plain, "traceparent": traceparent}
     written = dump(plain)
-    if b"null" in written:  # NaN and Infinity are written so
+    if written.find(b"null") >= 0:  # NaN and Infinity are written so
         # Its own depth begins two levels above that of `data`.
         check_free(plain, "document", depth=-1)
     return written
