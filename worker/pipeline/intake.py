@@ -127,8 +127,8 @@ class _Stretch:
     asked: dict[str, str] = field(default_factory=dict)
     #: Rows that the entries become in Postgres.
     rows: int = 0
-    #: entry -> its app ('': none that there is), and its type ('unknown': it cannot be read)
-    about: dict[str, tuple[str, str]] = field(default_factory=dict)
+    #: Of each entry: its app ('': none that there is), and its type ('unknown': it cannot be read).
+    about: list[tuple[str, str]] = field(default_factory=list)
     #: Apps of its entries, as they are while it is read.
     apps: dict[str, AppSettings] = field(default_factory=dict)
     #: Traced events: the publisher's span, the entry, the event.
@@ -468,7 +468,7 @@ class Intake:
         event, document = None, one.raw.document
         try:
             event = _decoded(one)
-            if parent := sampled(event.traceparent):
+            if event.traceparent and (parent := sampled(event.traceparent)):
                 stretch.traced.append((parent, one.name, event))
             app = self._checked(stretch, event)
             self._add(stretch, one, event, app)
@@ -480,13 +480,13 @@ class Intake:
             _log_fault("event cannot be read, it is dead-lettered", one.name, fault)
             refusal = Refusal(f"cannot be read: {type(fault).__name__}")
         else:
-            stretch.about[one.name] = event.app, _type(event)
+            stretch.about.append((event.app, _type(event)))
             return
         if (asked := reply_id(document)) is not None:
             stretch.asked[one.name] = asked
         name, id = (event.app, event.id) if event else identify(document)
         known = name if name is not None and self._apps.app(name) is not None else ""
-        stretch.about[one.name] = known, "unknown" if event is None else _type(event)
+        stretch.about.append((known, "unknown" if event is None else _type(event)))
         stretch.refuse(one, refusal, name, id)
 
     def _checked(self, stretch: _Stretch, event: events.AnyEvent) -> AppSettings:
@@ -531,9 +531,7 @@ class Intake:
             return self._of_all_messages
         return self._changed_by.get(type(event), ())
 
-    def _add_facts(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent) -> None:
-        if not (facts := self._facts_of(event)):
-            return
+    def _add_facts(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent, facts: Sequence[Fact[Any]]) -> None:
         origin = Origin(one.name, one.place, microseconds(event.at) if type(event) in self._by_time else 0)
         for fact in facts:
             if rows := fact.rows(event, origin):
@@ -562,7 +560,8 @@ class Intake:
         return event.send_at.timestamp() if event.send_at is not None else 0.0
 
     def _add(self, stretch: _Stretch, one: _Placed, event: events.AnyEvent, app: AppSettings) -> None:
-        self._add_facts(stretch, one, event)
+        if facts := self._facts_of(event):
+            self._add_facts(stretch, one, event, facts)
         if (row := _recorded_as(one, event, app)) is not None:
             stretch.rows += len(row.mentioned)
             stretch.messages.append(row)
@@ -644,8 +643,7 @@ def _type(event: events.AnyEvent) -> str:
 def _counted(stretch: _Stretch, outcomes: Iterable[str]) -> Mapping[tuple[str, int], Mapping[str, int]]:
     """The events by app, type and outcome, for the counters. `outcomes`: what became of each entry."""
     found: defaultdict[tuple[str, int], dict[str, int]] = defaultdict(dict)
-    about = [stretch.about[one.name] for one in stretch.entries]
-    for ((app, kind), outcome), n in Counter(zip(about, outcomes, strict=False)).items():
+    for ((app, kind), outcome), n in Counter(zip(stretch.about, outcomes, strict=False)).items():
         found[app, 0][f"events.{outcome}.{kind}"] = n
     return found
 
