@@ -15,8 +15,9 @@ from worker.core.way import Way
 #: Seconds between two probes: the shortest, and the longest after a long time.
 FIRST_PROBE: Final = 5.0
 LONGEST_PROBE: Final = 30.0
-#: The shortest interval for a fault that may end by itself.
+#: The same for a fault that may end by itself: what waits goes out soon after its end.
 FIRST_RECONNECT: Final = 1.0
+LONGEST_RECONNECT: Final = 10.0
 #: The breaker opens after so many batches in a row without any answer, over so many seconds. If each takes long to fail, fewer
 #: are enough.
 ROW: Final = 3
@@ -118,8 +119,8 @@ def probe_interval(stopped: Stopped, now: float) -> float:
 
     Short at first, because most faults are corrected soon after they are made. Longer later, because Apple counts refusals.
     """
-    first = FIRST_RECONNECT if stopped.passing else FIRST_PROBE
-    return min(LONGEST_PROBE, max(first, (now - stopped.since) / 4))
+    first, longest = (FIRST_RECONNECT, LONGEST_RECONNECT) if stopped.passing else (FIRST_PROBE, LONGEST_PROBE)
+    return min(longest, max(first, (now - stopped.since) / 4))
 
 
 def probe_timeout(stopped: Stopped, now: float, timeout: float) -> float:

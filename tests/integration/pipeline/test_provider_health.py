@@ -225,7 +225,7 @@ def test_the_reason_is_what_most_faults_have():
 
 def test_probes_of_a_passing_fault_begin_after_a_second_and_are_short():
     stopped = Stopped("unreachable", since=1000.0)
-    assert [probe_interval(stopped, 1000.0 + n) for n in (0, 4, 8, 60, 1000)] == [1.0, 1.0, 2.0, 15.0, 30.0]
+    assert [probe_interval(stopped, 1000.0 + n) for n in (0, 4, 8, 60, 1000)] == [1.0, 1.0, 2.0, 10.0, 10.0]
     assert [shortened(stopped, 1000.0 + n, 10.0) for n in (0, 20, 60)] == [2.0, 5.0, 10.0]
     assert shortened(Stopped("BadTopic", 1000.0), 1000.0, 10.0) == 10.0
 
