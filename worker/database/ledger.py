@@ -1,7 +1,7 @@
 """The ledger, with the outcome of every member of every message; and the dead letters."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -104,23 +104,16 @@ class Ledger:
         except psycopg.errors.UniqueViolation:
             return self._flush(journal, limit, ledger_rows.insert)
 
-    def _flush(self, journal: Accounts, limit: int, write: Callable[[Connection, Sequence[Entry]], None]) -> int:
+    def _flush(self, journal: Accounts, limit: int, write: Callable[[Connection, Iterable[Entry]], None]) -> int:
         with self._pool.connection() as db:
             with db.transaction():
                 if not locks.try_ledger(db, journal.partition):
                     return 0
-                documents = journal.accounts(limit)
-                entries: list[Entry] = []
+                if not (documents := journal.accounts(limit)):
+                    return 0
                 counted: list[Entry] = []
                 used: set[int] = set()
-                for entry in map(_decode, documents):
-                    if is_tally(entry):
-                        counted.append(entry)
-                        continue
-                    entries.append(entry)
-                    if entry.part.startswith("batch:"):
-                        used.update([device for _, device in _decode_batch(entry.account).accepted])
-                write(db, entries)
+                write(db, _entries(documents, counted, used))
                 tallies.count(db, counted, journal.partition)
             self._use.note(db, used)
         journal.forget_accounts(documents)
@@ -208,6 +201,18 @@ class Ledger:
         gone = keep_days(self._pool, "ledger", days)
         forgets = [older("messages", "seen_at", days), forget(tallies.FORGET, days)]
         return gone + in_bites(self._pool, forgets, bite=bite, seconds=seconds)
+
+
+def _entries(documents: Sequence[bytes], counted: list[Entry], used: set[int]) -> Iterator[Entry]:
+    """Those that the ledger keeps. Once all are read, `counted` has the tallies, and `used` the devices that accepted a push."""
+    for entry in map(_decode, documents):
+        if is_tally(entry):
+            counted.append(entry)
+            continue
+        if entry.part.startswith("batch:"):
+            for _, device in _decode_batch(entry.account).accepted:
+                used.add(device)
+        yield entry
 
 
 def add_dead_letters(db: Connection, letters: Sequence[DeadLetter]) -> None:

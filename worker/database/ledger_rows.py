@@ -3,7 +3,7 @@
 Source of the form: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from struct import Struct
 from typing import Final
 
@@ -31,43 +31,48 @@ _encode: Final = msgspec.json.Encoder().encode
 #: Each column stands behind its length, a row behind the number of its columns, JSON behind the version of its form.
 _FIRST: Final = Struct("!hiqii").pack
 _LENGTH: Final = Struct("!i").pack
-_JSON: Final = b"\x01"
+_JSON: Final = Struct("!ib").pack
+#: Parts of rows that are written at once.
+_PARTS: Final = 1_000
 _LAST: Final = Struct("!iqiiii").pack
 
 
-def copy(db: Connection, entries: Sequence[Entry]) -> None:
+def copy(db: Connection, entries: Iterable[Entry]) -> None:
     """Inside the caller's transaction, which has the ledger's lock. Raises `UniqueViolation` where one is there already."""
-    if not entries:
-        return
     # By the time of now, with the lock: what is read by time misses no entry that was written meanwhile.
     [now] = db.execute(_NOW).fetchall()
     with db.cursor() as cursor, cursor.copy(_COPY) as writing:
-        writing.write(_rows(entries, *now))
+        for some in _copied(entries, *now):
+            writing.write(some)
 
 
-def insert(db: Connection, entries: Sequence[Entry]) -> None:
+def insert(db: Connection, entries: Iterable[Entry]) -> None:
     """The same, and those that are there already stay as they are."""
-    if entries:
-        db.execute(_INSERT, [_encode(entries).decode()])
+    db.execute(_INSERT, [_encode([*entries]).decode()])
 
 
-def _rows(entries: Sequence[Entry], at: int, day: int) -> bytes:
+def _copied(entries: Iterable[Entry], at: int, day: int) -> Iterator[bytes]:
+    """What is copied, in pieces. No entry is kept: thousands together would not stay in the processor's cache."""
     first = _FIRST(9, 8, at, 4, day)
-    names = {entry.app: entry.app.encode() for entry in entries}
-    begin = {app: first + _LENGTH(len(name)) + name for app, name in names.items()}
+    begin: dict[str, bytes] = {}
     parts = [_HEAD]
     for entry in entries:
+        if (head := begin.get(entry.app)) is None:
+            app = entry.app.encode()
+            head = begin[entry.app] = first + _LENGTH(len(app)) + app
         event, part, account = entry.event_id.encode(), entry.part.encode(), entry.account
         parts += (
-            begin[entry.app],
+            head,
             _LENGTH(len(event)),
             event,
             _LENGTH(len(part)),
             part,
-            _LENGTH(len(account) + 1),
-            _JSON,
+            _JSON(len(account) + 1, 1),
             account,
             _LAST(8, entry.moment, 4, entry.provider, 4, entry.took),
         )
+        if len(parts) > _PARTS:
+            yield b"".join(parts)
+            parts.clear()
     parts.append(_END)
-    return b"".join(parts)
+    yield b"".join(parts)
