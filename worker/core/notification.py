@@ -140,7 +140,7 @@ def apns_id(event_id: str, app: str, device_id: int | str) -> str:
 
 def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
     """`apns_id` for many devices of one event: what they share is hashed once."""
-    shared = hashlib.sha1(name_before_device(event_id, app), usedforsecurity=False)
+    shared = hashlib.sha1(b"%b%d:%b" % (name_of_app(app), len(event_id), event_id.encode()), usedforsecurity=False)
 
     def for_device(device_id: int | str) -> str:
         digest = shared.copy()
@@ -151,10 +151,10 @@ def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
     return for_device
 
 
-def name_before_device(event_id: str, app: str) -> bytes:
-    """What is hashed for an `apns_id`, but for the device's own id at its end."""
-    # The lengths keep two different pairs from spelling one name.
-    return b"%b%d:%b%d:%b" % (_NAMESPACE, len(app), app.encode(), len(event_id), event_id.encode())
+def name_of_app(app: str) -> bytes:
+    """What is hashed first for an `apns_id`; then come the event and the device."""
+    # The lengths keep two different pairs of app and event from spelling one name.
+    return b"%b%d:%b" % (_NAMESPACE, len(app), app.encode())
 
 
 def collapse_id(app: str, message_id: str, channel: str = "") -> str:

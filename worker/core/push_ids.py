@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.core.batch import Job, Sending
-from worker.core.notification import VARIANT, name_before_device
+from worker.core.notification import VARIANT, name_of_app
 
 _BLANK: Final = b"00000000-0000-5000-0000-000000000000"
 _VERSION: Final = 14
@@ -23,11 +23,12 @@ _VARIANTS: Final = bytes.maketrans("".join(VARIANT).encode(), "".join(VARIANT.va
 
 def push_ids(app: str, sendings: Sequence[Sending], jobs: Sequence[Job]) -> list[str]:
     """The id of each of these jobs' notifications. `Job.sending` is an index into `sendings`."""
-    digests, current, name = list[bytes](), -1, b""
+    digests, current, name, of_app = list[bytes](), -1, b"", name_of_app(app)
     for job in jobs:
         if job.sending != current:  # jobs of one sending mostly follow one another
             current = job.sending
-            name = name_before_device(sendings[current].event_id, app)
+            event = sendings[current].event_id
+            name = b"%b%d:%b" % (of_app, len(event), event.encode())
         digests.append(hashlib.sha1(name + b"%d" % job.device, usedforsecurity=False).digest())
     return _uuids(digests)
 

@@ -83,8 +83,8 @@ class Devices:
             ).fetchone()
         return None if row is None else int(row[0])
 
-    def owned(self, ids: Collection[int]) -> set[tuple[int, str]]:
-        """The (device id, user) pairs of those of the devices that belong to a user, and are not unregistered.
+    def owners(self, ids: Collection[int]) -> dict[int, str]:
+        """By device the user to whom it belongs; one that belongs to nobody, or is unregistered, is left out.
 
         A device that was retired meanwhile counts as theirs: a notification in flight may be refused again.
         """
@@ -94,7 +94,7 @@ class Devices:
                 (bulk.numbers(ids),),
                 prepare=True,
             ).fetchall()
-        return set(rows)
+        return dict(rows)
 
     def keys(self, devices: Collection[int]) -> dict[int, tuple[str, str]]:
         """By device, the id of its keys, and the keys, sealed. A device without any is left out."""

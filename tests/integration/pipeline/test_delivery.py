@@ -710,9 +710,9 @@ def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_h
     pipeline.expand()
 
     class Slow(Devices):
-        def owned(self, ids):
+        def owners(self, ids):
             pipeline.now += 8.0
-            return super().owned(ids)
+            return super().owners(ids)
 
     assert pipeline.new_delivery(devices=Slow(pipeline.pool)).deliver("urgent") == {"left": 1}
     assert pipeline.apns.sent == []

@@ -160,14 +160,14 @@ def nobody_refuses(app: Any, pushed: Any, now: float) -> list[str]:
 
 def test_a_device_that_changed_hands_gets_nothing_that_was_meant_for_another():
     run = new_run()
-    DropMoved(fake(owned={(1, "u1"), (3, "u3")}), fake(), nobody_refuses, now)(run)
+    DropMoved(fake(owners={1: "u1", 3: "u3"}), fake(), nobody_refuses, now)(run)
     assert run.outcomes == [None, Drop("device_moved"), None]
 
 
 def test_what_is_sent_long_after_its_place_is_decided_again():
     run = new_run(job(1), job(2), job(3, sending=1), sendings=[sending(at=int(NOW) - 60), sending()])
     standings = fake(read=[Standing(), Standing(muted=True)])
-    DropMoved(fake(owned={(3, "u3")}), standings, nobody_refuses, now)(run)
+    DropMoved(fake(owners={3: "u3"}), standings, nobody_refuses, now)(run)
     assert run.outcomes == [None, Drop("muted"), None]
     [(_, (app, questions))] = standings.made
     assert (app, [question.device for question in questions]) == ("demo", [1, 2])

@@ -32,8 +32,8 @@ class DropMoved:
         late, jobs, pending = old(sendings, now), run.jobs, run.pending()
         young = [index for index in pending if jobs[index].sending not in late] if late else pending
         if young and not (run.just_decided and is_fresh(run.batch, now)):
-            owned = self.devices.owned(run.device_of_each(young))
-            moved = [index for index in young if (jobs[index].device, jobs[index].user) not in owned]
+            owners = self.devices.owners(run.device_of_each(young))
+            moved = [index for index in young if owners.get(jobs[index].device) != jobs[index].user]
             run.set_outcome(moved, Drop("device_moved"))
         if late:
             self._decide_again(run, [index for index in pending if jobs[index].sending in late])
