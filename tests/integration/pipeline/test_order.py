@@ -94,6 +94,18 @@ def test_however_much_waits_for_an_earlier_one_goes_as_soon_as_that_one_is_done(
     assert now.journal.counts("demo").get("overtaken", 0) == 0
 
 
+def test_each_job_of_a_batch_waits_for_the_same_earlier_one_however_many_they_are(now):
+    now.apns.answers[token("han")] = [BUSY]
+    say(now, "e1")
+    now.run()
+    say(now, *(f"e{n}" for n in range(2, 42)))
+    now.run()
+    now.later(31.0)
+    assert now.delivery.deliver("urgent") == {"retry.ServiceUnavailable": 1}
+    waits = now.journal.take_batch("urgent").waits
+    assert waits == dict.fromkeys(range(40), waits[0])
+
+
 def test_a_message_waits_half_a_minute_for_an_earlier_one_and_then_is_sent_and_counted(now):
     now.apns.answers[token("han")] = [BUSY, ACCEPTED]
     now.now -= 31  # of its first try

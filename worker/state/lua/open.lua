@@ -25,11 +25,12 @@ local function is_fresh(entry)
 end
 local opened, kept, of_groups, at = {}, {}, {}, 0
 for _, group, n in each(groups) do
-  local mine = {held = false, open = {}}
+  local mine = {held = false}
   for k = at + 1, at + n do
     local entry, state = ARGV[entries.first + k - 1], ARGV[states.first + k - 1]
     local fresh = is_fresh(entry)
     if units[k] then
+      mine.open = mine.open or {}
       if redis.call('HGET', EXPANDING, entry) == state then mine.open[#mine.open + 1] = entry end
     elseif not opened[entry] and (fresh or on_its_stream(entry)) then
       opened[entry] = true
@@ -67,7 +68,7 @@ local function answer_again(group, messages)
 end
 for _, of in ipairs(of_groups) do
   local group, mine = of[1], of[2]
-  if #mine.open > 0 then answer_again(group, mine.open) end
+  if mine.open then answer_again(group, mine.open) end
   if string.byte(group) == 64 then
     if at_once and #mine > 0 then redis.call('SET', TAKEN_AT_ONCE, turn, 'PX', math.ceil(lease * 1000)) end
     for _, entry in ipairs(mine) do
