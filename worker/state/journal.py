@@ -670,12 +670,12 @@ def _opened(taken: Sequence[bytes], turn: str) -> Iterator[Opened]:
         if of != before:
             before, group = of, of.decode()
         id, kept = name.decode(), state.decode()
-        app, cursor, *rest = kept.split("\n", 3)
-        place = int(rest[0] or 0) if rest else 0
+        fields = kept.split("\n", 3)
+        place = int(fields[2] or 0) if len(fields) > 2 else 0
         # What is in a group is no second look.
         entry = id if group else entry_of(id)
         look = "" if entry == id else id.partition("/")[0]
-        yield Opened(entry, app, cursor, document, place, kept, group, turn, look)
+        yield Opened(entry, fields[0], fields[1], document, place, kept, group, turn, look)
 
 
 class _Steps(NamedTuple):

@@ -1,5 +1,7 @@
 """Groups of channels: the journal names them as the scripts do, and what a task has of them is its own until it is done."""
 
+import pytest
+
 from worker.state import keys
 from worker.state.journal import DONE, Journal, Recorded
 from worker.state.redis import Redis
@@ -48,3 +50,32 @@ def test_messages_with_and_without_a_channel_are_expanded_together(redis: Redis,
     assert journal.expand([goes_on.step(DONE)], [], {}, []) == ({"2-1"}, 0)
     assert journal.expand([page.step(DONE)], [], {}, []) == (set(), 0)
     assert not redis.exists(keys.OPEN(), keys.EXPANDING(), keys.EXPANDING_CHANNELS(), keys.DUE())
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4), (1, 3, 2, 4), (2, 4, 1, 3), (4, 3, 2, 1), (1, 2, 4, 3)])
+@pytest.mark.parametrize("app", ["", "@demo"], ids=["inlet", "own stream"])
+def test_what_is_done_is_not_opened_again_in_whatever_order_it_came(
+    redis: Redis, journal: Journal, order: tuple[int, ...], app: str
+) -> None:
+    stream = keys.APP_EVENTS("demo") if app else keys.EVENTS()
+    for n in range(1, 5):
+        redis.xadd(stream, {"event": "{}"}, id=f"{n}-1")
+    messages = [Recorded(f"{n}-1{app}", "demo", n, "general") for n in order]
+    assert journal.open(messages, token=0) == 4
+    assert redis.hget(keys.OPENED(), stream) == b"4-1"
+    taken = journal.take_messages("urgent", 10)
+    journal.expand([one.step(DONE) for one in taken], [], {}, [])
+    assert journal.open(messages, token=0) == 0
+    assert not redis.exists(keys.OPEN(), keys.EXPANDING())
+
+
+def test_what_is_open_is_not_opened_again_where_nobody_knows_how_far_its_stream_was(
+    redis: Redis, journal: Journal
+) -> None:
+    messages = [Recorded(f"{n}-1", "demo", n, "general") for n in (1, 2, 3)]
+    for one in messages:
+        redis.xadd(keys.EVENTS(), {"event": "{}"}, id=one.entry)
+    journal.open(messages, token=0)
+    redis.delete(keys.OPENED())
+    journal.open(messages, token=0)
+    assert len(journal.take_messages("urgent", 10)) == 3

@@ -13,17 +13,21 @@
 -- With: at_once, batches, channels, expansion, homeward, missed, new_looks, reminders, second_looks, totals
 local stale, of_group, at = {}, {}, steps.first
 for _, group, turn, n in each(tasks) do
-  local held, mine = {}, {}
-  -- What a task has taken is as it was while the task has it.
-  if redis.call('HGET', EXPANDING_GROUPS, group) == turn then
-    for _, entry in ipairs(redis.call('LRANGE', TAKEN .. group, 0, -1)) do held[entry] = true end
-  end
-  for i = at, at + n - 1 do
-    local entry = ARGV[i]
-    if held[entry] then mine[#mine + 1] = entry else stale[#stale + 1] = entry end
+  -- What a task has taken is as it was while the task has it. Mostly these are all of it, in its order.
+  local taken = redis.call('HGET', EXPANDING_GROUPS, group) == turn and redis.call('LRANGE', TAKEN .. group, 0, -1) or {}
+  local last, same = at + n - 1, #taken == tonumber(n)
+  for i = at, last do same = same and ARGV[i] == taken[i - at + 1] end
+  if not same then
+    local held = {}
+    for _, entry in ipairs(taken) do held[entry] = true end
+    taken = {}
+    for i = at, last do
+      local entry = ARGV[i]
+      if held[entry] then taken[#taken + 1] = entry else stale[#stale + 1] = entry end
+    end
   end
   at = at + n
-  of_group[#of_group + 1] = {group, mine}
+  of_group[#of_group + 1] = {group, taken}
 end
 local entries, k, ended_looks = {}, 0, {}
 for _, entry in each(single) do entries[#entries + 1] = entry end
@@ -96,9 +100,13 @@ if any_channel or next(going_on) then
 end
 for _, entry, state in each(single) do pass(entry, state) end
 
-local done, ended = {}, {}
+local done, ended, n = {}, {}, 0
 for i = steps.first, steps.last do
-  if not going_on[ARGV[i]] then done[#done + 1] = ARGV[i] end
+  local entry = ARGV[i]
+  if not going_on[entry] then
+    n = n + 1
+    done[n] = entry
+  end
 end
 open:add_all(done, -1)
 for _, entry in ipairs(entries) do

@@ -11,38 +11,45 @@
 if not leads(token) then return {} end
 local at_once = lease > 0 and redis.call('EXISTS', READY .. 'urgent') == 0
 local others = at_once and redis.call('EXISTS', EXPANDING_CHANNELS) == 1
-local units, before, last = values(OPEN, ARGV, entries.first, entries.last), {}, {}
--- Whether it is behind the last that was opened before.
+local before, last = {}, {}
+-- Whether it is behind the last that was opened before, and whether that one is known: then it is not open.
 local function is_fresh(entry)
   local stream, id = on_stream(entry)
   if not last[stream] then
-    before[stream] = redis.call('HGET', OPENED, stream) or '0-0'
-    last[stream] = before[stream]
+    before[stream] = redis.call('HGET', OPENED, stream)
+    last[stream] = before[stream] or '0-0'
   end
-  if not newer(id, last[stream]) then return newer(id, before[stream]) end
-  last[stream] = id
-  return true
+  if newer(id, last[stream]) then last[stream] = id end
+  return newer(id, before[stream] or '0-0'), before[stream]
 end
-local opened, kept, of_groups, at = {}, {}, {}, 0
+local opened, kept, is_opened, count, of_groups, at = {}, {}, {}, 0, {}, 0
 for _, group, n in each(groups) do
-  local mine = {held = false}
+  local mine, before_mine, previous, own, fresh, known = {held = false}, count, nil, nil, nil, nil
   for k = at + 1, at + n do
     local entry, state = ARGV[entries.first + k - 1], ARGV[states.first + k - 1]
-    local fresh = is_fresh(entry)
-    if units[k] then
+    -- Mostly a group's messages stand in their order: what is behind a fresh one, on the same stream, is fresh as well.
+    local is_own = string.find(entry, '@', 1, true) ~= nil
+    if not (fresh and is_own == own and newer(entry, previous)) then
+      if previous then is_fresh(previous) end
+      fresh, known = is_fresh(entry)
+      own = is_own
+    end
+    previous = entry
+    if not (fresh and known) and redis.call('HEXISTS', OPEN, entry) == 1 then
       mine.open = mine.open or {}
       if redis.call('HGET', EXPANDING, entry) == state then mine.open[#mine.open + 1] = entry end
-    elseif not opened[entry] and (fresh or on_its_stream(entry)) then
-      opened[entry] = true
-      opened[#opened + 1], opened[#opened + 2] = entry, 1
-      kept[#kept + 1], kept[#kept + 2] = entry, state
-      mine[#mine + 1] = entry
+    elseif not is_opened[entry] and (fresh or on_its_stream(entry)) then
+      is_opened[entry], count = true, count + 1
+      opened[2 * count - 1], opened[2 * count] = entry, '1'
+      kept[2 * count - 1], kept[2 * count] = entry, state
+      mine[count - before_mine] = entry
       if others then
         local app, _, _, channel = expansion(state)
         mine.held = mine.held or redis.call('HEXISTS', EXPANDING_CHANNELS, channel .. '@' .. app) == 1
       end
     end
   end
+  if tonumber(n) > 1 then is_fresh(previous) end
   at = at + n
   of_groups[#of_groups + 1] = {group, mine}
 end

@@ -6,7 +6,7 @@
 --   returned.
 -- Twice: changes nothing.
 -- With: places
-local found, more, n, piece = {}, 0, 0, 1
+local found, f, more, n, piece = {}, 0, 0, 0, 1
 while true do
   -- Few at a time, and one where they are large: nobody knows how large the next is.
   local some = after ~= LAST_ID and redis.call('XRANGE', stream, '(' .. after, till, 'COUNT', piece) or {}
@@ -17,10 +17,11 @@ while true do
       break
     end
     n, after = n + 1, entry[1]
-    local document, count, size = '', 0, 0
-    for i = 1, #entry[2], 2 do
-      size = size + #entry[2][i] + #entry[2][i + 1]
-      if entry[2][i] == 'event' then document, count = entry[2][i + 1], count + 1 end
+    local fields, document, count, size = entry[2], '', 0, 0
+    for i = 1, #fields, 2 do
+      local name, value = fields[i], fields[i + 1]
+      size = size + #name + #value
+      if name == 'event' then document, count = value, count + 1 end
     end
     octets, small = octets - size, small and size < 16384
     if unopened == '0' or redis.call('HEXISTS', OPEN, after .. name) == 0 then
@@ -31,9 +32,8 @@ while true do
         fault = tostring(#document)
       end
       if #document > longest then document = string.sub(document, 1, kept) end
-      found[#found + 1] = after
-      found[#found + 1] = document
-      found[#found + 1] = fault
+      found[f + 1], found[f + 2], found[f + 3] = after, document, fault
+      f = f + 3
     end
   end
   if more == 1 or #some < piece then break end

@@ -11,16 +11,17 @@ if lane == 'urgent' then redis.call('DEL', WOKEN) end
 local ends, found, count, leases, look_leases, turn, turns = t + lease, {}, 0, {}, {}, nil, {}
 local any_channel = redis.call('EXISTS', EXPANDING_CHANNELS) == 1
 
-local function add(entry, state, group)
-  local document = document_of(entry_of(entry))
+-- `id` is that of a second look at the entry, or the entry.
+local function add(id, entry, state, group)
+  local document = document_of(entry)
   if not document then
     document = ''
-    note_trimmed(on_stream(entry_of(entry)), 1)
+    note_trimmed(on_stream(entry), 1)
   end
   octets = octets - #document
   local at = 4 * count
   count = count + 1
-  found[at + 1], found[at + 2], found[at + 3], found[at + 4] = entry, state, document, group
+  found[at + 1], found[at + 2], found[at + 3], found[at + 4] = id, state, document, group
 end
 
 -- Of the app's own list: those of the lane, or second looks. Returns how many.
@@ -35,10 +36,10 @@ local function take_single(list, app, most)
     if state and list == 'looks' then
       look_leases[#look_leases + 1], look_leases[#look_leases + 2] = ends, entries[k]
       octets = octets - #state
-      add(entries[k], state, '')
+      add(entries[k], entry_of(entries[k]), state, '')
     elseif state then
       leases[#leases + 1], leases[#leases + 2] = ends, 'e:' .. entries[k]
-      add(entries[k], state, '')
+      add(entries[k], entries[k], state, '')
     end
   end
   return count - before
@@ -78,7 +79,7 @@ local function take_group(group, most)
     elseif states[k] then
       turn = turn or string.format('%.0f', redis.call('INCR', TURN))
       taken[#taken + 1] = entry
-      add(entry, states[k], group)
+      add(entry, entry, states[k], group)
     end
   end
   for _, channel in ipairs(waiting) do hold(channel, waiting[channel], patience) end

@@ -2,27 +2,26 @@
 -- of the next device, and where in `orders` it begins and ends.
 local function parsed(orders)
   local devices, heads, n, h, at, length = {}, {}, 0, 0, 1, #orders
+  local is_head = string.byte(orders) == 64
   while at <= length do
-    if string.byte(orders, at) == 64 then
-      local comma = string.find(orders, ',', at, true) or length + 1
-      heads[h + 1], heads[h + 2], heads[h + 3] = n + 1, at, comma - 1
-      h, at = h + 3, comma + 1
+    local stop = string.find(orders, ',', at, true) or length + 1
+    local before_head = string.byte(orders, stop + 1) == 64
+    if is_head then
+      heads[h + 1], heads[h + 2], heads[h + 3] = n + 1, at, stop - 1
+      h = h + 3
+    elseif before_head or stop > length then
+      -- Of direct messages each has one device: a pattern costs more than the device.
+      n = n + 1
+      devices[n] = string.sub(orders, at, stop - 1)
     else
-      -- Up to the next head. Of direct messages each has one device: a pattern costs more than the device.
-      local stop, comma = string.find(orders, ',@', at, true), string.find(orders, ',', at, true)
-      stop = stop or length + 1
-      local section = string.sub(orders, at, stop - 1)
-      if not comma or comma >= stop then
+      stop = string.find(orders, ',@', stop, true) or length + 1
+      before_head = true
+      for device in string.gmatch(string.sub(orders, at, stop - 1), '[^,]+') do
         n = n + 1
-        devices[n] = section
-      else
-        for device in string.gmatch(section, '[^,]+') do
-          n = n + 1
-          devices[n] = device
-        end
+        devices[n] = device
       end
-      at = stop + 1
     end
+    at, is_head = stop + 1, before_head
   end
   return devices, heads
 end

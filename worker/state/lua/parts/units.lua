@@ -29,18 +29,22 @@ function Units:add_all(entries, delta, first, last)
 end
 function Units:add(entry, delta) self:add_all({entry}, delta) end
 function Units:apply()
-  local changed, ended, left = {}, {}, {}
+  local changed, ended, left, delta, n, m = {}, {}, {}, self.delta, 0, 0
   for _, entry in ipairs(self.order) do
-    if self.delta[entry] ~= 0 then changed[#changed + 1] = entry end
+    if delta[entry] ~= 0 then
+      n = n + 1
+      changed[n] = entry
+    end
   end
   for k, known in ipairs(values(OPEN, changed)) do
     local entry = changed[k]
-    local n = (known or 0) + self.delta[entry]
-    if n <= 0 then
-      ended[#ended + 1] = entry
+    local sum = (known or 0) + delta[entry]
+    if sum <= 0 then
+      m = m + 1
+      ended[m] = entry
     else
       left[#left + 1] = entry
-      left[#left + 1] = n
+      left[#left + 1] = sum
     end
   end
   bulk('HSET', OPEN, left)
