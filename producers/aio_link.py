@@ -45,12 +45,20 @@ class AsyncLink:
         if not self._known:
             await self._meet()
         await self._connection.send_packed_command([waiting(command, wait)], check_health=False)
-        for _ in range(command.answers - 1):
-            await self._connection.read_response()
         answer = await self._connection.read_response()
+        if command.answers > 1:
+            await self._pass_over(command.answers - 2)
+            answer = await self._connection.read_response()
         if command.replicas:
             confirmed(await self._connection.read_response(), command)
         return answer
+
+    async def _pass_over(self, answers: int) -> None:
+        """As of `Link`."""
+        read = self._connection._parser.read_response  # noqa: SLF001
+        for _ in range(answers):
+            if isinstance(answer := await read(), Exception):
+                raise answer
 
     async def _meet(self) -> None:
         await self._connection.send_packed_command([HELLO], check_health=False)

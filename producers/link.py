@@ -268,9 +268,10 @@ class Link:
             if not self._known:
                 self._meet()
             self._connection.send_packed_command([waiting(command, wait)], check_health=False)
-            for _ in range(command.answers - 1):
-                self._connection.read_response()
             answer = self._connection.read_response()
+            if command.answers > 1:
+                self._pass_over(command.answers - 2)
+                answer = self._connection.read_response()
             if command.replicas:
                 confirmed(self._connection.read_response(), command)
             return succeeded(answer)
@@ -280,6 +281,14 @@ class Link:
         except BaseException:
             self.close()
             raise
+
+    def _pass_over(self, answers: int) -> None:
+        """Reads answers that say nothing, unless one is an error: a transaction has one for each of its commands."""
+        # Before each answer the connection itself makes ready how it would name the server. That takes longer than to read.
+        read = self._connection._parser.read_response  # noqa: SLF001
+        for _ in range(answers):
+            if isinstance(answer := read(), Exception):
+                raise answer
 
     def _meet(self) -> None:
         self._connection.send_packed_command([HELLO], check_health=False)
