@@ -141,11 +141,9 @@ class _Stretch:
         self.refused.append(DeadLetter(one.name, app, id, refusal.error, one.raw.document, one.raw.size))
 
     def is_plain(self) -> bool:
-        """Whether every entry is a message that changes nothing else."""
-        return (
-            0 < len(self.messages) == len(self.entries)
-            and not (self.devices or self.badges or self.quiet or self.refused or self.facts)
-            and not any(row.mentioned for row in self.messages)
+        """Whether every entry is a message that mentions nobody and changes nothing else: no row but its own."""
+        return 0 < len(self.messages) == len(self.entries) == self.rows and not (
+            self.devices or self.badges or self.quiet or self.refused or self.facts
         )
 
     def asking(self, refusals: Mapping[str, Refusal]) -> list[Call]:
@@ -430,8 +428,9 @@ class Intake:
                 pushes.append(Push(row.entry, row.app, place, BEGINNING, begins))
         ready = self._open(opened, stretch)
         _each(pushes, self._journal.open_targeted, "pushes")
-        entries = (one.name for one in stretch.entries)
-        self._journal.drop([entry for entry in entries if entry not in recorded and entry not in pushed])
+        if len(recorded) < len(stretch.entries):
+            entries = (one.name for one in stretch.entries)
+            self._journal.drop([entry for entry in entries if entry not in recorded and entry not in pushed])
         if ready or pushed:
             self._wake(ready + len(pushed))
 
