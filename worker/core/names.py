@@ -1,6 +1,7 @@
 """Names of people and channels as a banner may show them: on one line, and without power over the text around them."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -15,6 +16,7 @@ _ISOLATES: Final = "\u2066\u2067\u2068"
 _POP, _POP_ISOLATE = "\u202c", "\u2069"
 
 
+@lru_cache(maxsize=4_096)
 def clean_name(name: str | None) -> str:
     """The name without line breaks, control characters and unpaired bidi controls; empty where it would show nothing."""
     if not name or (name.isascii() and name.isprintable() and name[0] != " " and name[-1] != " "):

@@ -110,7 +110,10 @@ def render(
     """
     room = limit - BADGE_ROOM
     parts, text = _Parts(event, why, loud, milliseconds(event) if written is None else written), event.message.text
-    parts.converse(event, members, group)
+    if event.channel.kind is not None:
+        parts.converse(event, members)
+    if group:
+        parts.carillon.group = group
     if count:
         parts.carillon.count = count
         if phrase:
@@ -167,9 +170,14 @@ def collapse_id(app: str, message_id: str, channel: str = "") -> str:
     return name.hexdigest()
 
 
-def expiration(event: MessageNew, max_age: int) -> int:
-    """The `apns-expiration`, UNIX seconds: the event's own, or `max_age` seconds after it was sent, however late it is here."""
-    return int(event.at.timestamp()) + max_age if event.expires_at is None else int(event.expires_at.timestamp())
+def expiration(event: MessageNew, max_age: int, written: int | None = None) -> int:
+    """The `apns-expiration`, UNIX seconds: the event's own, or `max_age` seconds after it was sent, however late it is here.
+
+    `written`: its `milliseconds`, where they are known already.
+    """
+    if event.expires_at is not None:
+        return int(event.expires_at.timestamp())
+    return (milliseconds(event) if written is None else written) // 1000 + max_age
 
 
 def milliseconds(event: MessageNew) -> int:
@@ -231,12 +239,10 @@ class _Parts:
         parent, data = message.parent_id, message.data or None
         self.carillon = _Carillon(event.id, message.kind, message.id, parent, channel.id, written, why, sender, data)
 
-    def converse(self, event: MessageNew, members: int, group: str) -> None:
+    def converse(self, event: MessageNew, members: int) -> None:
         """What a communication notification of Apple's needs, from where the kind of the channel is known."""
         channel, carillon = event.channel, self.carillon
-        if channel.kind is not None:
-            carillon.name, carillon.channel_kind, carillon.members = channel.name or None, channel.kind, members
-        carillon.group = group or None
+        carillon.name, carillon.channel_kind, carillon.members = channel.name or None, channel.kind, members
 
     def fold(self, event: MessageNew, *, one_sender: bool) -> None:
         """Several people may have written: the channel is what they have in common. Without its name a phone shows the app's."""

@@ -15,7 +15,7 @@ from producers.events import MessageNew
 from producers.fields import Trigger
 from worker.core import preferences
 from worker.core.model import AppSettings, Device
-from worker.core.preferences import PLAIN, Verdict, Verdicts
+from worker.core.preferences import PLAIN, REASONS, Verdict, Verdicts
 from worker.core.privacy import NO_KEY
 from worker.core.quiet import NOBODY, Silent
 from worker.core.triggers import CALLED
@@ -170,13 +170,14 @@ class Rules(Sequence[Rule]):
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self._rules = tuple(rules)
+        #: By which of `_NEEDS` are missing.
         self._asked: dict[tuple[bool, ...], Sequence[_Asked]] = {
-            there: [
+            missing: [
                 (rule.reason, rule.users, rule.others)
                 for rule in self._rules
-                if not rule.needs or there[_NEEDS.index(rule.needs)]
+                if not rule.needs or not missing[_NEEDS.index(rule.needs)]
             ]
-            for there in product((False, True), repeat=len(_NEEDS))
+            for missing in product((False, True), repeat=len(_NEEDS))
         }
 
     @overload
@@ -192,7 +193,7 @@ class Rules(Sequence[Rule]):
     def asked(self, case: Case) -> Sequence[_Asked]:
         """Those that may have something to say."""
         limited = case.members is not None or case.app.only_to is not None or case.unreachable or case.keyless
-        return self._asked[bool(case.facts), bool(case.verdicts.refused), bool(case.silent.refused), bool(limited)]
+        return self._asked[not case.facts, not case.verdicts.refused, not case.silent.refused, not limited]
 
 
 def so(fact: str) -> Callable[[Case], Collection[str] | None]:
@@ -294,9 +295,9 @@ CALL_RULES: Final = Rules(rule for rule in RULES if rule.reason in _OF_CALLS)
 
 def skip_message(case: MessageCase) -> str | None:
     """Why nobody gets this message, or None. S8, S9, A6."""
-    for rule in MESSAGE_RULES:
-        if rule.applies(case):
-            return rule.reason
+    for reason, _, applies in MESSAGE_RULES:
+        if applies(case):
+            return reason
     return None
 
 
@@ -308,7 +309,7 @@ def decide_page(candidates: Iterable[str], case: Case, *, cap_left: int | None, 
     """
     checks = _checks(case, rules)
     devices, everybody, some = case.devices, case.verdicts.everybody, case.verdicts.some
-    all_called = not CALLED.isdisjoint(everybody.on[:1])
+    all_called = everybody.on[0] in CALLED if everybody.on else False
     room = inf if cap_left is None else cap_left
     pushes: list[Push] = []
     skips: list[Skip] = []
@@ -317,7 +318,7 @@ def decide_page(candidates: Iterable[str], case: Case, *, cap_left: int | None, 
     for user in candidates:
         for reason, users, others in checks:
             if (user in users) is not others:
-                skips.append(Skip(user, reason, some.get(user, everybody).by if reason in preferences.REASONS else ""))
+                skips.append(Skip(user, reason, some.get(user, everybody).by if reason in REASONS else ""))
                 break
         else:
             verdict, called = everybody, all_called

@@ -30,9 +30,9 @@ class Presence(CandidateFacts[None]):
         users: defaultdict[_Place, set[str]] = defaultdict(set)
         for n, one in enumerate(asked):
             if one.users:
-                wanted[n] = _wanted(one)
+                wanted[n] = whats = _wanted(one)
                 marked.append(Markers(_marker(one), one.users))
-                for what in wanted[n]:
+                for what in whats:
                     users[what, one.event.app].update(one.users)
         names = {_KEYS[what](app, user): (what, app, user) for (what, app), some in users.items() for user in some}
         values, read = presence.read(sources.partition.any_slot, names, marked)

@@ -63,6 +63,8 @@ class Message(msgspec.Struct, frozen=True):
     reminds: int = 0
     #: What its app says.
     attention: Attention = DEFAULTS
+    #: Its own time, ms since the epoch; None: it is worked out.
+    written: int | None = None
 
     @property
     def one_banner(self) -> bool:
@@ -97,18 +99,9 @@ class Renderings(msgspec.Struct, frozen=True):
     failed: int
 
 
-class _Key(msgspec.Struct, frozen=True):
-    """Devices with the same key get the same rendering. `user`, `phrase`: empty where they make no difference.
-
-    `phrase`: what is said in the place of the text.
-    """
-
-    variant: Variant
-    template: Template | None = None
-    user: str = ""
-    phrase: str = ""
-
-
+#: The variant, the template, the user and what is said in the place of the text; the last two are empty where they make no
+#: difference. Devices with the same key get the same rendering.
+_Key = tuple[Variant, Template | None, str, str]
 #: A payload, and the template that it is by; None: it is the default one.
 _Made = tuple[Rendered, Template | None]
 
@@ -134,34 +127,37 @@ def sendings(
         message = replace(message, event=event)
     # Only templates ask for it.
     mentioned = frozenset(message.event.message.mentioned) if templates else _NOBODY
-    written = notification.milliseconds(message.event)
+    written = notification.milliseconds(message.event) if message.written is None else message.written
     groups: list[DeviceGroup] = []
     failed = 0
-    for key, devices in _grouped(message, wanted, templates):
-        if key.template is not None:
+    for (variant, template, user, phrase), devices in _grouped(message, wanted, templates):
+        if template is not None:
             alive()
-        loud = loudness(message.event, key.variant.why, sound=key.variant.sound)
-        sending, fell_back = _sending(_Rendering(message, key, devices[0], mentioned, loud, written))
+        why = variant.why
+        loud = loudness(message.event, why, sound=variant.sound)
+        one = _Rendering(message, variant, template, user, phrase, devices[0], mentioned, loud, written)
+        sending, fell_back = _sending(one)
         failed += fell_back
-        groups.append((sending, devices, key.variant.why))
+        groups.append((sending, devices, why))
     return Renderings(groups, failed)
 
 
 def _grouped(
     message: Message, wanted: Mapping[Variant, Sequence[Device]], templates: Mapping[int, Templates]
 ) -> Iterable[tuple[_Key, Sequence[Device]]]:
+    whole: list[tuple[_Key, Sequence[Device]]] = []
     groups: dict[_Key, list[Device]] = {}
     for variant, devices in wanted.items():
         replaced = _replaces_text(message, variant)
         if not templates and not replaced:
-            yield _Key(variant), devices
+            whole.append(((variant, None, "", ""), devices))
             continue
         for device in devices:
             template = _chosen(templates, device, message.event.message.kind)
             user = device.user if template is not None and template.per_user else ""
             phrase = placeholder(message.attention.placeholder, device.locale, variant.stands_for) if replaced else ""
-            groups.setdefault(_Key(variant, template, user, phrase), []).append(device)
-    yield from groups.items()
+            groups.setdefault((variant, template, user, phrase), []).append(device)
+    return [*whole, *groups.items()] if groups else whole
 
 
 def _replaces_text(message: Message, variant: Variant) -> bool:
@@ -191,7 +187,10 @@ class _Rendering(msgspec.Struct, frozen=True):
     """What is rendered, for whom and how loud. `device` is one of those that get it, `mentioned` are all who are."""
 
     message: Message
-    key: _Key
+    variant: Variant
+    template: Template | None
+    user: str
+    phrase: str
     device: Device
     mentioned: Collection[str]
     loud: Loudness
@@ -201,23 +200,26 @@ class _Rendering(msgspec.Struct, frozen=True):
     @property
     def event(self) -> MessageNew:
         """The message, or what may be read of it, with what is said in the place of its text."""
-        event, phrase, form = self.message.event, self.key.phrase, self.key.variant.disclosure.form
+        event, phrase = self.message.event, self.phrase
+        if not phrase:
+            return event
+        form = self.variant.disclosure.form
         if form == "sender":
             return without_text(event, phrase)
-        if form == "full" and phrase and not event.message.text:
+        if form == "full" and not event.message.text:
             return replace(event, message=replace(event.message, text=phrase))
         return event
 
     def made(self, limit: int | None = None) -> _Made:
         """By the template, or by default where there is none or it fails. `limit`: octets, fewer than usual."""
-        if self.key.template is not None:
-            rendered = self._by_template(self.key.template, limit)
+        if self.template is not None:
+            rendered = self._by_template(self.template, limit)
             if rendered is not None:
-                return rendered, self.key.template
+                return rendered, self.template
         return self._by_default(limit or notification.LIMIT), None
 
     def _by_default(self, limit: int) -> Rendered:
-        variant = self.key.variant
+        variant = self.variant
         return notification.render(
             self.event,
             why=variant.why,
@@ -225,17 +227,17 @@ class _Rendering(msgspec.Struct, frozen=True):
             members=self.message.members,
             group=variant.group,
             count=variant.stands_for,
-            phrase=self.key.phrase,
+            phrase=self.phrase,
             one_sender=self.message.one_sender,
             written=self.written,
             limit=limit,
         )
 
     def _by_template(self, template: Template, limit: int | None) -> Rendered | None:
-        key, variant = self.key, self.key.variant
-        event = folded(self.event, key.phrase) if variant.stands_for and key.phrase else self.event
+        variant, phrase = self.variant, self.phrase
+        event = folded(self.event, phrase) if variant.stands_for and phrase else self.event
         context = context_of(
-            event, key.user or None, self.mentioned, variant.stands_for or 1, variant.why, variant.group
+            event, self.user or None, self.mentioned, variant.stands_for or 1, variant.why, variant.group
         )
         try:
             return template.render(context, limit=limit, sound=self.loud.sound).rendered
@@ -251,12 +253,12 @@ class _Rendering(msgspec.Struct, frozen=True):
 def _sending(one: _Rendering) -> tuple[Sending, bool]:
     """As much of the payload as may be read on its way, and whether a template failed."""
     rendered, template = one.made()
-    phrase, disclosure = one.key.phrase, one.key.variant.disclosure
-    failed = template is not one.key.template
+    phrase, disclosure = one.phrase, one.variant.disclosure
+    failed = template is not one.template
     if disclosure.form in ("full", "sender"):
         return _with(one, rendered, template), failed
     if rendered.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
-        one = replace(one, key=replace(one.key, template=None))
+        one = replace(one, template=None)
         rendered, template = one.made()
     if disclosure.form == "id":
         return _with(one, by_id(rendered, ids_of(one.message.event), phrase), template), failed
@@ -268,7 +270,7 @@ def _sending(one: _Rendering) -> tuple[Sending, bool]:
 
 
 def _with(one: _Rendering, rendered: Rendered, template: Template | None) -> Sending:
-    message, event, variant, loud = one.message, one.message.event, one.key.variant, one.loud
+    message, event, variant, loud = one.message, one.message.event, one.variant, one.loud
     said, channel, sender, stands_for = event.message, event.channel.id, event.sender, variant.stands_for
     mode, form = variant.disclosure.mode, variant.disclosure.form
     # Each folded one replaces the one before.

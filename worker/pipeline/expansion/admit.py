@@ -25,7 +25,7 @@ from worker.core.edits import edit_as_message, edited
 from worker.core.entry import ms_of
 from worker.core.folding import folds_any
 from worker.core.model import AppSettings
-from worker.core.notification import expiration
+from worker.core.notification import expiration, milliseconds
 from worker.core.places import NOW
 from worker.core.position import position
 from worker.core.rules import MessageCase, skip_message
@@ -91,7 +91,8 @@ class Expanding(msgspec.Struct, frozen=True):
     app: AppSettings
     key: ChannelKey
     place: int
-    #: UNIX seconds at which it came, and at which a push of it expires.
+    #: Its own time, ms since the epoch; UNIX seconds at which it came, and at which a push of it expires.
+    written: int
     came: int
     expires_at: int
     cursor: Cursor
@@ -170,15 +171,15 @@ def read_documents(opened: Iterable[Opened], app_of: Callable[[str], AppSettings
             app = apps[event.app]
         if event is None or app is None:
             found.lost.append(one)
+        elif (message := _as_message(one, event, app)) is not None:
+            found.messages.append(message)
         else:
             _add(found, one, event, app)
     return found
 
 
 def _add(found: Documents, one: Opened, event: events.AnyEvent, app: AppSettings) -> None:
-    if (message := _as_message(one, event, app)) is not None:
-        found.messages.append(message)
-        return
+    """What is no message for the rules."""
     match event:
         case CallStarted() | CallEnded():
             found.calls.append(CallTarget(one, event, app))
@@ -249,14 +250,16 @@ def admit(
         if channel is not None and channel.kind is not None and event.channel.kind is None:
             event = replace(event, channel=replace(event.channel, kind=channel.kind))
         is_known, push = channel is not None, channel is None or channel.push
-        expires_at = expiration(event, app.max_age)
+        written = milliseconds(event)
+        expires_at = expiration(event, app.max_age, written)
         reason = skip_message(MessageCase(event, app, is_known, push, now, expires_at, one.deleted, one.known))
+        came = ms_of(opened.entry) // 1000
         # A producer's ids may be ahead of the clock.
-        came = min(ms_of(opened.entry) // 1000, int(now))
+        came = came if came < now else int(now)
         cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING
+        key, place, first = one.key, one.place, one.named_later
         message = Expanding(
-            *(opened, event, app, one.key, one.place, came, expires_at, cursor, channel, look, one.named_later),
-            used=one.used,
+            opened, event, app, key, place, written, came, expires_at, cursor, channel, look, first, used=one.used
         )
         if reason is None:
             admitted.append(message)

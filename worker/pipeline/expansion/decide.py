@@ -122,7 +122,7 @@ class Decider:
                 disclosed.keyless,
             )
             cap = message.cap
-            cap_left = None if cap is None else max(0, cap - message.cursor.pushed)
+            cap_left = None if cap is None else cap - message.cursor.pushed
             decision = decide_page(page.candidates, case, cap_left=cap_left, rules=self._rules)
             # By their places: a page is decided for each small message.
             decided.append(Decided(page, decision, _NOT_QUIETED, case.silent, disclosed.devices, disclosed.disclosures))

@@ -1,6 +1,6 @@
 """What is left of a message for those in quiet time: it counts for their digest, and in the numbers on their devices' icons."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from worker.core.badges import badge_of
@@ -13,12 +13,8 @@ from worker.pipeline.expansion.decide import Decided
 BADGE_PAUSE: Final = 60
 
 
-def missed(decided: Decided, now: float) -> Iterable[Missed]:
+def missed(decided: Decided, now: float) -> Iterator[Missed]:
     """One for each user who gets nothing because it is quiet. `now` in UNIX seconds."""
-    return _missed(decided, now) if decided.silent.refused else ()
-
-
-def _missed(decided: Decided, now: float) -> Iterator[Missed]:
     message, refused = decided.page.message, decided.silent.refused
     event, place, spread = message.event, message.place, message.app.attention.digest_spread
     for user, silence in silenced(decided.decision.skips, refused):

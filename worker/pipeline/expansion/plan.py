@@ -123,7 +123,7 @@ class MessagePlan(Plan):
             "pushed": [push.user for push in pushes],
             "skipped": skipped,
         }
-        self.missed += missed(decided, self._moment / 1000)
+        self.missed += missed(decided, self._moment / 1000) if decided.silent.refused else ()
         if by:
             account["by"] = by
         if through := decided.silent.passed:
@@ -185,10 +185,11 @@ class MessagePlan(Plan):
             message.expires_at,
             message.place,
             message.came,
-            is_whole and bool(decided.quieted) and _is_alone(decided, continuation),
+            _is_alone(decided, continuation) if is_whole and decided.quieted else False,
             _members(decided.page) if is_whole else 0,
             _reminds(decided.page) if message.reminds else 0,
             message.app.attention,
+            message.written,
         )
         rendered = sendings(source, wanted, self._templates_for(app), alive=self._alive)
         for sending, devices, why in rendered.groups:

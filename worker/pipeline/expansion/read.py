@@ -105,8 +105,10 @@ def first_pages(messages: Sequence[Accepted], size: int) -> dict[PageKey, int]:
     places: dict[PageKey, int] = {}
     for message in messages:
         if message.look is None and message.event.recipients is None and not message.opened.cursor:
-            start = (*message.key, "")
-            places[start] = min(message.place, places.get(start, message.place))
+            app, channel = message.key
+            start = (app, channel, "")
+            if message.place < places.setdefault(start, message.place):
+                places[start] = message.place
     return places if len(places) * size <= MEMBERS else {}
 
 
@@ -131,7 +133,9 @@ def _read(
     places: dict[PageKey, int] = {}
     for one in asked:
         if one.listed is None and one.start not in known:
-            places[one.start] = min(one.message.place, places.get(one.start, one.message.place))
+            place = one.message.place
+            if place < places.setdefault(one.start, place):
+                places[one.start] = place
     small = _small_pages(pool, places, size)
     pages = {**known, **small}
     people: dict[ThreadKey, Thread] = {}
@@ -153,17 +157,19 @@ def _read(
 
 
 def _asked(message: Expanding) -> _Asked:
-    thread = _thread_key(message)
+    (app, channel), root = message.key, message.event.message.parent_id
+    thread = None if root is None else _thread_key(message, root)
     listed = message.event.recipients if message.look is None else message.look.users
-    return _Asked(message, (*message.key, message.cursor.after), listed, thread, _choices(message, thread))
+    choices = _choices(message, thread) if "preferences" in message.used else ()
+    return _Asked(message, (app, channel, message.cursor.after), listed, thread, choices)
 
 
 def _put_together(asked: _Asked, page: Page, thread: Thread | None, chosen: Mapping[ChoiceKey, Sequence[str]]) -> _Read:
     message = asked.message
     people: AbstractSet[str] | None = None if thread is None else _taking_part(message, thread)
-    first = (
-        message.cursor.first if message.cursor.page else [user for key in asked.choices for user in chosen.get(key, ())]
-    )
+    first = message.cursor.first
+    if asked.choices and not message.cursor.page:
+        first = [user for key in asked.choices for user in chosen.get(key, ())]
     ahead = first_candidates(message.event, people, first)
     if people is not None and (followers := chosen.get((*message.key, message.event.message.parent_id or ""))):
         people = people | {*followers}
@@ -177,8 +183,6 @@ def _put_together(asked: _Asked, page: Page, thread: Thread | None, chosen: Mapp
 
 
 def _choices(message: Expanding, thread: ThreadKey | None) -> Sequence[ChoiceKey]:
-    if "preferences" not in message.used:
-        return ()
     said = message.event.message
     root, loud = thread is not None, in_channel(said) and message.cap is not None
     return [*([(*message.key, said.parent_id or "")] if root else []), *([(*message.key, "")] if loud else [])]
@@ -237,11 +241,11 @@ def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]
     return now, later
 
 
-def _thread_key(message: Expanding) -> ThreadKey | None:
+def _thread_key(message: Expanding, root: str) -> ThreadKey | None:
     said = message.event.message
-    if said.parent_id is None or said.mentions_everyone or said.category == "reaction":
+    if said.mentions_everyone or said.category == "reaction":
         return None
-    return ThreadKey(*message.key, said.parent_id, message.event.recipients is not None)
+    return ThreadKey(*message.key, root, message.event.recipients is not None)
 
 
 def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
@@ -265,7 +269,5 @@ def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
         present = set(users)
         if one.is_part:
             present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.seen_from))
-    last = page.users[-1] if page.users else ""
-    return CandidatePage(
-        *(message, candidates, first, present, one.thread, one.thread_full, last, page.more), one.chosen
-    )
+    thread, full, last = one.thread, one.thread_full, page.users[-1] if page.users else ""
+    return CandidatePage(message, candidates, first, present, thread, full, last, page.more, one.chosen)
