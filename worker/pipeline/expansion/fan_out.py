@@ -264,7 +264,7 @@ class FanOut:
             if (not patience.alive() and planned) or message.key in unfinished:
                 unplanned.append(message)
                 continue
-            if message.begins and now - message.came > PAST:
+            if now - message.came > PAST and message.begins:
                 plan.counts[message.event.app]["late"] += 1
             goes_on = continuation(one, self._count_after)
             plan.add(one, goes_on)
