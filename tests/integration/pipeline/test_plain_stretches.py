@@ -75,6 +75,15 @@ def test_a_repeated_id_among_them_is_counted_and_its_message_is_not_opened(
     assert counted(pipeline) == {"events.taken.message.new": 2, "events.repeat.message.new": 2}
 
 
+def test_a_message_that_mentions_a_member_is_the_transactions(pipeline: Pipeline, statements: list[bytes]) -> None:
+    pipeline.member("general", "leia", "han")
+    pipeline.take()
+    pipeline.publish(message(id="e1"), message(id="e2", mentioned=["han"]))
+    assert pipeline.take() == 2
+    assert statements == []
+    assert [row[5] for row in stored(pipeline)] == [None, ["han"]]
+
+
 def test_a_leader_that_was_replaced_records_nothing(pipeline: Pipeline, statements: list[bytes]) -> None:
     with pipeline.pool.connection() as db:
         db.execute("UPDATE carillon.lease SET token = token + 1 WHERE name = 'intake'")
