@@ -79,3 +79,17 @@ def test_what_is_open_is_not_opened_again_where_nobody_knows_how_far_its_stream_
     redis.delete(keys.OPENED())
     journal.open(messages, token=0)
     assert len(journal.take_messages("urgent", 10)) == 3
+
+
+def test_what_is_too_much_at_once_stays_in_the_line_of_its_group(redis: Redis, journal: Journal) -> None:
+    for n in range(1, 5):
+        redis.xadd(keys.EVENTS(), {"event": "x" * 700_000}, id=f"{n}-1")
+    journal.open([Recorded(f"{n}-1", "demo", n, "general") for n in range(1, 5)], token=0)
+    for expected in (["1-1", "2-1"], ["3-1", "4-1"]):
+        taken = journal.take_messages("urgent", 10)
+        assert [one.entry for one in taken] == expected
+        group = taken[0].group
+        assert redis.lrange(keys.TAKEN(group), 0, -1) == [entry.encode() for entry in expected]
+        assert not journal.take_messages("urgent", 10), "the group is a task's"
+        journal.expand([one.step(DONE) for one in taken], [], {}, [])
+    assert not redis.exists(keys.OPEN(), keys.READY_IN_GROUP(group), keys.TAKEN(group))

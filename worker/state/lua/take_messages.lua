@@ -62,17 +62,26 @@ local function held_of(entries, states)
   return held
 end
 
+-- The first `n` of the line are the task's, or wait elsewhere; `taken` are the task's. A line that is its own as a whole gets its name.
+local function give_to_task(group, line, n, taken)
+  local own = TAKEN .. group
+  if n > 0 and #taken == n and redis.call('LLEN', line) == n and redis.call('EXISTS', own) == 0 then
+    redis.call('RENAME', line, own)
+  else
+    redis.call('LTRIM', line, n, -1)
+    bulk('RPUSH', own, taken)
+  end
+end
+
 -- Those of a group that wait for no other. Returns how many.
 local function take_group(group, most)
-  local line, taken, waiting, before = READY_IN_GROUP .. group, {}, {}, count
-  local entries = redis.call('LPOP', line, most) or {}
+  local line, taken, waiting, before, n = READY_IN_GROUP .. group, {}, {}, count, 0
+  local entries = redis.call('LRANGE', line, 0, most - 1)
   local states = values(EXPANDING, entries)
   local held = held_of(entries, states)
   for k, entry in ipairs(entries) do
-    if octets <= 0 then
-      bulk('LPUSH', line, reversed(entries, k))
-      break
-    end
+    if octets <= 0 then break end
+    n = k
     if held[k] then
       local place, channel = unpack(held[k])
       put_under(waiting, channel, {place, entry})
@@ -83,8 +92,8 @@ local function take_group(group, most)
     end
   end
   for _, channel in ipairs(waiting) do hold(channel, waiting[channel], patience) end
+  give_to_task(group, line, n, taken)
   if #taken > 0 then
-    bulk('RPUSH', TAKEN .. group, taken)
     turns[#turns + 1], turns[#turns + 2] = group, turn
     leases[#leases + 1], leases[#leases + 2] = ends, 'g:' .. group
   elseif redis.call('EXISTS', line) == 1 then
