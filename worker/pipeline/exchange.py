@@ -87,6 +87,8 @@ class Exchange:
             _note_faults(run, dict(zip(indexes, responses, strict=True)), retries)
             self._cool_down(run, jitter)
             self._keep_quotas(run, jitter)
+            # Also where the life of the one ahead ends: those behind it would get no answer either, each round as slowly.
+            run.wait_with_earlier(indexes)
             self._end_late(run, retries)
         else:
             _note_answered(run, any(isinstance(response, Answer) for response in responses), responses)

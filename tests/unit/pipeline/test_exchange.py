@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from tests.unit.pipeline.runs import NOW, NOWHERE, fake, job, new_run, sending
-from worker.core.model import ACCEPTED, Answer, NoAnswer, Response
+from worker.core.batch_run import EARLIER, Wait
+from worker.core.model import ACCEPTED, HELD_UP, Answer, NoAnswer, Response
+from worker.core.outcome import Drop
 from worker.core.responses import Responses
 from worker.pipeline.bulkhead import Bulkhead
 from worker.pipeline.exchange import Exchange
 from worker.pipeline.insist import Insist
+from worker.pipeline.steps.send import Send
 from worker.providers.base import Sent
 
 
@@ -22,12 +25,14 @@ class Client:
 
     def __init__(self, responses: Sequence[Response], later: Sequence[float]) -> None:
         self._responses, self._later = list(responses), later
+        self.rounds = 0
 
     def send(self, provider: Any, requests: Any, *, seen: Responses, **_: Any) -> Sent:
+        self.rounds += 1
         began = time.monotonic()
         seen.written[:] = [began] * len(requests)
-        seen.answered[:] = [began + seconds for seconds in self._later]
-        return Sent(self._responses)
+        seen.answered[:] = [began + seconds for seconds in self._later[: len(requests)]]
+        return Sent(self._responses[: len(requests)])
 
 
 class Recorder:
@@ -66,3 +71,13 @@ def test_a_refusal_counts_as_an_answer_alone_and_no_answer_not_at_all() -> None:
     exchange(Client(responses, [0.0] * 3)).send(run, run.pending())
     assert sum(run.answer_times.buckets.values()) == 2
     assert sum(run.accept_times.buckets.values()) == 1
+
+
+def test_what_is_behind_one_whose_life_ends_without_an_answer_waits_and_takes_no_round_of_its_own() -> None:
+    run = new_run(*(job(1) for _ in range(25)), sendings=[sending(expires_at=int(NOW))])
+    client = Client([NoAnswer("unknown", "deadline"), *[HELD_UP] * 24], [0.0] * 25)
+    Send(exchange(client))(run)
+    assert client.rounds == 1
+    dropped, *others = run.outcomes
+    assert dropped == Drop("expired", cause="deadline")
+    assert all(isinstance(one, Wait) and one.limit == EARLIER and one.delay > 0.0 for one in others)
