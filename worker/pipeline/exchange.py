@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
@@ -22,6 +23,11 @@ from worker.providers.base import Client, Sent, SettingsError, TokenAgeError
 from worker.providers.kinds import kind_of
 from worker.state.homes import Homes
 from worker.state.limiter import Limiter
+
+#: After so many timeouts a client has a response: Web Push sends over HTTP/2, over HTTP/1.1, and what is too long again.
+_TIMEOUTS: Final = 4
+#: Seconds that it takes beyond these: for an access token, and after each timeout.
+_BEYOND: Final = 90.0
 
 
 class LeaseRunsOut(WorkerError):
@@ -97,7 +103,9 @@ class Exchange:
         """Renews the lease and records acceptances while answers are missing, so that little is repeated if the process dies."""
         provider, seen, began = run.provider, Responses(len(indexes)), time.monotonic()
         requests = kind_of(provider).render(provider, *run.renderable(indexes))
-        watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at, self._claim(run, indexes))
+        claim, about = self._claim(run, indexes), {"app": run.batch.app, "provider": provider.name}
+        patience = _TIMEOUTS * timeout + _BEYOND
+        watch = self._recorder.watch(run.id, indexes, seen, run.renewed_at, claim, patience, about)
         with watch as flight, self._bulkhead.answers(run.way, seen):
             sent = self._client(provider).send(
                 provider, requests, now=self._now, deadline=timeout, following=run.following(indexes), seen=seen

@@ -7,9 +7,10 @@ One thread of a process writes for all of them together, some fifty times a seco
 """
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from heapq import heappop, heappush
@@ -50,7 +51,10 @@ class Claim(NamedTuple):
 class Flight:
     """Notifications of one batch in flight: `seen[n]` is the response to the batch's job `jobs[n]`, None while there is none."""
 
-    __slots__ = ("_jobs", "_missing", "_seen", "_unwritten", "batch", "claim", "claimed_at", "renewed_at")
+    __slots__ = (
+        *("_jobs", "_missing", "_patience", "_renewals", "_seen", "_unwritten"),
+        *("about", "batch", "claim", "claimed_at", "hangs", "renewed_at"),
+    )
 
     def __init__(
         self,
@@ -59,13 +63,22 @@ class Flight:
         seen: Sequence[Response | None],
         renewed_at: float,
         claim: Claim | None = None,
+        patience: float = math.inf,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         self.batch, self.claim, self.claimed_at = batch, claim, renewed_at
+        #: App and provider, for the log.
+        self.about = about or {}
+        #: Whether it went without a response for longer than any send may.
+        self.hangs = False
+        self._patience = patience
         #: UNIX seconds from which the lease counts.
         self.renewed_at = renewed_at
         self._jobs, self._seen = jobs, seen
         self._missing: Sequence[int] = range(len(jobs))
         self._unwritten: list[int] = []
+        #: Since the last response. They are counted, as no time passes for a process that is frozen.
+        self._renewals = 0
 
     def accepted(self) -> list[int]:
         """Jobs that were accepted and are not written yet."""
@@ -76,6 +89,8 @@ class Flight:
                 missing.append(place)
             elif response is ACCEPTED:
                 found.append(self._jobs[place])
+        if len(missing) < len(self._missing):
+            self._renewals = 0
         self._missing = missing
         return list(found)
 
@@ -89,7 +104,15 @@ class Flight:
 
     def written(self, now: float) -> None:
         """What `accepted` gave last is written; the lease counts from `now`."""
+        self._renewals += not self._unwritten
         self._unwritten, self.renewed_at = [], now
+        if not self.hangs and self._renewals * RENEW_SECONDS >= self._patience:
+            self.hangs = True
+            log.error(
+                "batch in flight for longer than a send may take, another worker takes it: restart this one, and report the"
+                " lines before this as a fault of Carillon's",
+                extra={**self.about, "batch": self.batch},
+            )
 
 
 class Recorder:
@@ -119,9 +142,15 @@ class Recorder:
         seen: Sequence[Response | None],
         renewed_at: float,
         claim: Claim | None = None,
+        patience: float = math.inf,
+        about: Mapping[str, str] | None = None,
     ) -> Iterator[Flight]:
-        """Records acceptances of these and renews the batch's lease, as long as the caller is inside; its `claim` as well."""
-        flight = Flight(batch, jobs, seen, renewed_at, claim)
+        """Records acceptances of these and renews the batch's lease, as long as the caller is inside; its `claim` as well.
+
+        After `patience` seconds without a response the lease runs out: a thread that hangs must not keep its batch. `about`: app
+        and provider, for the log.
+        """
+        flight = Flight(batch, jobs, seen, renewed_at, claim, patience, about)
         with self._lock:
             self._flights[flight] = None
             self._begin()
@@ -166,7 +195,11 @@ class Recorder:
             flights = list(self._flights)
         now = self._now()
         news = [(flight, flight.accepted()) for flight in flights]
-        due = [(flight, jobs) for flight, jobs in news if jobs or now - flight.renewed_at >= RENEW_SECONDS]
+        due = [
+            (flight, jobs)
+            for flight, jobs in news
+            if jobs or (now - flight.renewed_at >= RENEW_SECONDS and not flight.hangs)
+        ]
         if due:
             freed = self._journal.record([(flight.batch, jobs) for flight, jobs in due])
             for flight, _ in due:
@@ -174,7 +207,7 @@ class Recorder:
             self._wake(freed)
         claims: dict[Home, list[tuple[str, list[int]]]] = {}
         for flight in flights:
-            if flight.claim is not None and now - flight.claimed_at >= RENEW_SECONDS:
+            if flight.claim is not None and now - flight.claimed_at >= RENEW_SECONDS and not flight.hangs:
                 flight.claimed_at = now
                 claims.setdefault(flight.claim.home, []).append((flight.batch, flight.accepting()))
         for home, batches in claims.items():

@@ -56,6 +56,36 @@ def test_a_batch_of_which_nothing_is_heard_keeps_its_lease():
     assert woken == [("urgent", 1), ("bulk", 0)]
 
 
+def test_a_thread_that_hangs_loses_the_lease_of_its_batch_and_what_was_accepted_is_recorded(caplog):
+    seen: list[Response | None] = [None, None]
+    now, seconds = NOW, 10
+    journal = fake(record=Freed(0, 0), renew=Freed(0, 0))
+    recorder = Recorder(journal, lambda: now)
+    recorder._thread = threading.current_thread()
+
+    def pass_by(steps):
+        nonlocal now
+        for _ in range(steps):
+            now += RENEW_SECONDS
+            recorder.record()
+
+    about = {"app": "demo", "provider": "apns"}
+    with recorder.watch("b1", [0, 1], seen, NOW, Claim(journal, [1, 2]), seconds, about) as flight:
+        pass_by(seconds - 1)
+        seen[0] = Answer(400, "BadTopic")
+        pass_by(seconds + 10)
+        renewed = 2 * seconds - 1
+        assert flight.renewed_at == NOW + renewed * RENEW_SECONDS
+        assert journal.names().count("record") == renewed
+        assert renewed - 1 <= journal.names().count("renew") <= renewed
+        seen[1] = ACCEPTED
+        pass_by(10)
+    assert journal.names().count("record") == renewed + 1
+    assert journal.made[-1] == ("record", ([("b1", [1])],))
+    [line] = [line for line in caplog.records if line.levelname == "ERROR"]
+    assert (line.app, line.provider, line.batch) == ("demo", "apns", "b1")
+
+
 def test_what_is_put_off_for_a_moment_is_made_ready_when_it_is_time():
     now = NOW
     journal = fake(ready_batches=Freed(2, 0))
