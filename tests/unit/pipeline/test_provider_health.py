@@ -227,7 +227,7 @@ def test_after_a_probe_that_failed_the_next_waits():
     health_breaker, run = breaker(), new_run(job(1), answered=False)
     run.outcomes = [LOST]
     new_health(health_breaker).proves(run, 0, Look(stopped("unreachable"), probe=True, way=1))
-    assert health_breaker.made == [("put_off", (1, 25.0))]
+    assert health_breaker.made == [("put_off", (1, 10.0))]
 
 
 def test_a_provider_that_a_person_stopped_meanwhile_does_not_flow():
