@@ -153,8 +153,9 @@ class Recorder:
         flight = Flight(batch, jobs, seen, renewed_at, claim, patience, about)
         with self._lock:
             self._flights[flight] = None
-            self._begin()
         try:
+            with self._lock:
+                self._begin()
             yield flight
         finally:
             with self._lock:
@@ -180,8 +181,9 @@ class Recorder:
 
     def _begin(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="carillon-recorder", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="carillon-recorder", daemon=True)
+            thread.start()
+            self._thread = thread
         self._begun.set()
 
     @property

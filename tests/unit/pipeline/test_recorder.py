@@ -86,6 +86,22 @@ def test_a_thread_that_hangs_loses_the_lease_of_its_batch_and_what_was_accepted_
     assert (line.app, line.provider, line.batch) == ("demo", "apns", "b1")
 
 
+def test_where_no_thread_could_begin_the_next_batch_begins_one(monkeypatch):
+    recorder = Recorder(fake(), lambda: NOW)
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            recorder.watch("b1", [0], [None], NOW).__enter__()
+    assert recorder.in_flight == 0
+    with recorder.watch("b2", [0], [None], NOW):
+        assert recorder._thread is not None
+        assert recorder._thread.is_alive()
+
+
 def test_what_is_put_off_for_a_moment_is_made_ready_when_it_is_time():
     now = NOW
     journal = fake(ready_batches=Freed(2, 0))
