@@ -17,7 +17,8 @@ import redis
 from celery import Celery, signals
 
 from producers import MessageNew, decode
-from worker.core.notification import apns_ids, collapse_id, expiration, render
+from worker.core.notification import collapse_id, expiration, render
+from worker.core.push_ids import apns_id
 from worker.providers.apns.token import mint
 
 MEMBER_CAP: Final = 100
@@ -115,7 +116,7 @@ def message(document: str) -> None:
 
 
 def _queue(event: MessageNew, rows: list[Any]) -> None:
-    rendered, id_of = render(event), apns_ids(event.id, event.app)
+    rendered = render(event)
     expires, collapse = expiration(event, MAX_AGE), collapse_id(event.app, event.message.id, event.channel.id)
     notified: set[str] = set()
     with app.producer_pool.acquire(block=True) as producer:
@@ -124,7 +125,9 @@ def _queue(event: MessageNew, rows: list[Any]) -> None:
                 break
             notified.add(user)
             payload = rendered.payload(badge).decode()
-            push.apply_async((device, token, id_of(device), payload, expires, collapse), producer=producer)
+            push.apply_async(
+                (device, token, apns_id(event.id, event.app, device), payload, expires, collapse), producer=producer
+            )
 
 
 @app.task(name="peer.push", bind=True, max_retries=5)

@@ -28,7 +28,7 @@ from tests.chaos.watch import Sample, Watch, of_event
 from tests.chaos.world import KIND_OF_WAY, STEADY, Channel, Said, World
 from worker.core.backoff import LONGEST_DELAY
 from worker.core.batch import Lane
-from worker.core.notification import apns_ids
+from worker.core.push_ids import apns_id
 from worker.reports.invariants import check_invariants
 from worker.state.partition import Keyspace
 from worker.state.redis import Unavailable as RedisUnavailable
@@ -466,12 +466,11 @@ def _unrecorded(system: System, sent: Sequence[Sent]) -> int:
 def _ids(said: Said, world: World, ids: dict[str, int]) -> Callable[[str], str]:
     """The ids of a message's notifications, by user, as `watch` reads them of requests."""
     event = said.event.id
-    of_device = apns_ids(event, said.channel.app)
 
     def id_of(user: str) -> str:
         device = world.devices[user]
         named = device.make in ("apns", "android")
-        return of_device(ids[device.token]) if named else of_event(event, device.token)
+        return apns_id(event, said.channel.app, ids[device.token]) if named else of_event(event, device.token)
 
     return id_of
 

@@ -11,7 +11,7 @@ from tests.chaos.providers import Credentials, providers_at, subscribing
 from tests.chaos.watch import badge_in, identity, of_event
 from tests.chaos.world import APP, MAKES, PUSH_SERVICES, World, apps_of
 from tests.unit.fcm.key_files import account
-from worker.core import notification
+from worker.core import notification, push_ids
 from worker.core.batch import Job, Sending
 from worker.providers import kinds
 from worker.providers.apns.settings import Key
@@ -62,7 +62,7 @@ def test_a_notification_of_each_make_is_known_again_with_its_badge(world: World,
     if make == "apns":
         # Its id is in a header.
         return
-    own = notification.apns_id(event.id, APP, 7)
+    own = push_ids.apns_id(event.id, APP, 7)
     assert identity(token, payload) == (own if make == "android" else of_event(event.id, token))
 
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
@@ -34,10 +33,7 @@ LEAST_BODY: Final = 160
 SHORT_NAME: Final = 80
 #: Keys of `carillon` that tell of the conversation.
 CONVERSATION: Final = ("name", "channel_kind", "members", "group")
-#: Name-based UUIDs (version 5) of notifications live in this namespace.
-NAMESPACE: Final = UUID("5f1c3b2a-7d0e-5c64-9a3e-c4211107b311")
 
-_NAMESPACE: Final = NAMESPACE.bytes
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _COLLAPSE: Final = hashlib.blake2b(digest_size=20, person=b"carillon")
@@ -131,33 +127,6 @@ def render(
         if left >= 0 and json_size(body) >= min(parts.least_body, len(text)):
             return _split(parts.encoded(body))
     raise ValueError(f"limit: {limit} bytes are too few for a payload")
-
-
-def apns_id(event_id: str, app: str, device_id: int | str) -> str:
-    """The `apns-id` of one event for one device: the same on every try, on every worker, after every crash.
-
-    The name-based UUID (RFC 9562, version 5) of app, event and device in `NAMESPACE`.
-    """
-    return apns_ids(event_id, app)(device_id)
-
-
-def apns_ids(event_id: str, app: str) -> Callable[[int | str], str]:
-    """`apns_id` for many devices of one event: what they share is hashed once."""
-    shared = hashlib.sha1(b"%b%d:%b" % (name_of_app(app), len(event_id), event_id.encode()), usedforsecurity=False)
-
-    def for_device(device_id: int | str) -> str:
-        digest = shared.copy()
-        digest.update(b"%d" % device_id if isinstance(device_id, int) else device_id.encode())
-        name = digest.hexdigest()
-        return f"{name[:8]}-{name[8:12]}-5{name[13:16]}-{VARIANT[name[16]]}{name[17:20]}-{name[20:32]}"
-
-    return for_device
-
-
-def name_of_app(app: str) -> bytes:
-    """What is hashed first for an `apns_id`; then come the event and the device."""
-    # The lengths keep two different pairs of app and event from spelling one name.
-    return b"%b%d:%b" % (_NAMESPACE, len(app), app.encode())
 
 
 def collapse_id(app: str, message_id: str, channel: str = "") -> str:
@@ -264,8 +233,6 @@ class _Parts:
 
 
 _BODY_KEY: Final = len(',"body":""')
-#: The two variant bits of a UUID over a hex digit.
-VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def _whole(parts: _Parts) -> None:

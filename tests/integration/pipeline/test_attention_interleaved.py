@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, stamp, token, user_of
 from worker.core.attention import Attention
-from worker.core.notification import apns_ids
+from worker.core.push_ids import apns_id
 
 USERS = ("ann", "bob", "cem")
 SOMEBODY = st.sampled_from(USERS)
@@ -177,7 +177,7 @@ class Attention_(RuleBasedStateMachine):  # noqa: N801 - `Attention` is the sett
         sent, self.seen = self.pipeline.apns.sent[self.seen :], len(self.pipeline.apns.sent)
         for notification in sent:
             user = user_of(notification)
-            [one] = [one for one in self.said if apns_ids(one.event, "demo")(self.devices[user]) == notification.id]
+            [one] = [one for one in self.said if apns_id(one.event, "demo", self.devices[user]) == notification.id]
             one.notified[user] += 1
             if user in one.read or one.deleted:
                 one.wrong.add(user)

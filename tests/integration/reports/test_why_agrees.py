@@ -16,7 +16,7 @@ import pytest
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Apns, Pipeline, Tokens, message, stamp, token
 from worker.core.model import ACCEPTED, Answer, Response
-from worker.core.notification import apns_ids
+from worker.core.push_ids import apns_id
 from worker.providers.apns.client import ApnsClient
 from worker.reports.delivery_report import as_json
 from worker.reports.got_and_missed import of_user
@@ -306,7 +306,7 @@ class World:
         self.devices = {id: of for id, of in self.devices.items() if self.tokens[id] not in self.provider.gone}
 
     def answers(self, event: str, device: int) -> list[str]:
-        return self.provider.record_of.get(apns_ids(event, "demo")(device), [])
+        return self.provider.record_of.get(apns_id(event, "demo", device), [])
 
     def group(self, size: int = GROUP) -> None:
         self.presence()

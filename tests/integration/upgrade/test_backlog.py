@@ -13,7 +13,7 @@ from psycopg import sql
 from redis import Redis
 
 from tests.integration.pipeline.harness import Pipeline
-from worker.core.notification import apns_ids
+from worker.core.push_ids import apns_id
 from worker.database.migrate import migrate
 from worker.state.breaker import Breaker
 
@@ -94,7 +94,7 @@ def test_a_backlog_of_an_earlier_release_is_delivered_once(path, empty_postgres_
         sent = Counter(notification.id for notification in pipeline.apns.sent)
         ids = {token: id for id, token in devices}
         expected = {
-            apns_ids(event, "demo")(ids[token]): (event, token)
+            apns_id(event, "demo", ids[token]): (event, token)
             for event, tokens in document["expected"].items()
             for token in tokens
         }

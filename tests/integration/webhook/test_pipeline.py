@@ -15,7 +15,7 @@ from producers import events as ev
 from tests.integration.pipeline.harness import START, message, stamp, token
 from tests.integration.webhook.conftest import OLDER, SECRET
 from tests.integration.webhook.receiver import Say, answered
-from worker.core.notification import apns_id
+from worker.core.push_ids import apns_id
 from worker.database.registry import Registry
 from worker.pipeline.apps import Apps
 from worker.providers import kinds

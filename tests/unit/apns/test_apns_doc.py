@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.notification import NAMESPACE
+from worker.core.push_ids import NAMESPACE
 from worker.core.push_types import PUSH_TYPES
 from worker.providers.apns.reasons import ACTIONS, Action
 

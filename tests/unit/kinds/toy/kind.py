@@ -7,8 +7,9 @@ from typing import Any, ClassVar, Final, NamedTuple
 from worker.core.backoff import backoff
 from worker.core.batch import Job, Sending
 from worker.core.model import ACCEPTED, Answer, Provider, Response, StoredSettings
-from worker.core.notification import Rendered, apns_id
+from worker.core.notification import Rendered
 from worker.core.outcome import DELIVERED, Drop, OpenBreaker, Outcome, Retry, Unregister
+from worker.core.push_ids import apns_id
 from worker.core.refusal import Refused
 from worker.providers.base import Client, Context, Kind, Preview, Proof, Sent, SettingsError, Words
 
