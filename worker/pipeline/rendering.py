@@ -200,13 +200,10 @@ class _Rendering(msgspec.Struct, frozen=True):
     @property
     def event(self) -> MessageNew:
         """The message, or what may be read of it, with what is said in the place of its text."""
-        event, phrase = self.message.event, self.phrase
-        if not phrase:
-            return event
-        form = self.variant.disclosure.form
-        if form == "sender":
+        event, phrase, form = self.message.event, self.phrase, self.variant.disclosure.form
+        if form == "sender":  # whatever is said in the place of the text, it is not shown
             return without_text(event, phrase)
-        if form == "full" and not event.message.text:
+        if phrase and form == "full" and not event.message.text:
             return replace(event, message=replace(event.message, text=phrase))
         return event
 
