@@ -52,8 +52,18 @@ class Flight:
     """Notifications of one batch in flight: `seen[n]` is the response to the batch's job `jobs[n]`, None while there is none."""
 
     __slots__ = (
-        *("_jobs", "_missing", "_patience", "_renewals", "_seen", "_unwritten"),
-        *("about", "batch", "claim", "claimed_at", "hangs", "renewed_at"),
+        "_jobs",
+        "_missing",
+        "_patience",
+        "_renewals",
+        "_seen",
+        "_unwritten",
+        "about",
+        "batch",
+        "claim",
+        "claimed_at",
+        "hangs",
+        "renewed_at",
     )
 
     def __init__(
@@ -151,10 +161,9 @@ class Recorder:
         and provider, for the log.
         """
         flight = Flight(batch, jobs, seen, renewed_at, claim, patience, about)
-        with self._lock:
-            self._flights[flight] = None
         try:
             with self._lock:
+                self._flights[flight] = None
                 self._begin()
             yield flight
         finally:

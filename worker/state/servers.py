@@ -243,14 +243,14 @@ def briefly(client: redis.Redis) -> redis.Redis:
     lent = cast("Any", client.connection_pool)
     if not (isinstance(lent, _Lent) and lent.pool.spread):
         return client
-    return redis.Redis(connection_pool=cast("Any", _Lent(lent.pool.brief, lent.slot)))
+    return _brief(lent)
 
 
 def impatient(client: redis.Redis) -> redis.Redis:
     """As `briefly`, and where there is one server, a client with connections of its own, which it closes."""
     pool = cast("Any", client.connection_pool)
     if isinstance(pool, _Lent):
-        return redis.Redis(connection_pool=cast("Any", _Lent(pool.pool.brief, pool.slot)))
+        return _brief(pool)
     options = {name: value for name, value in _BRIEFLY.items() if name in pool.connection_kwargs}
     return _closing(
         redis.Redis(
@@ -259,6 +259,10 @@ def impatient(client: redis.Redis) -> redis.Redis:
             )
         )
     )
+
+
+def _brief(lent: _Lent) -> redis.Redis:
+    return redis.Redis(connection_pool=cast("Any", _Lent(lent.pool.brief, lent.slot)))
 
 
 def server_of(client: redis.Redis) -> object:
