@@ -18,6 +18,7 @@ from producers.topology import NO_CLUSTER
 from producers.urls import CLUSTER, FOLLOWED, Address
 from worker.core.errors import UnfitError
 from worker.state import keys, servers
+from worker.state.client import Client, Pool, closing
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,9 @@ def connect(url: str, *, timeout: float = 10, retries: int = 2, slot_key: str | 
     asked = credentials.known(url)
     if url.startswith(FOLLOWED):
         return servers.connect(url, slot_key, asked, options, retries=retries)
-    if asked is not None:
-        return redis.Redis(connection_pool=_asking(url, asked, options))
-    client = redis.Redis.from_url(url, **options)
-    pool = client.connection_pool
+    pool = Pool.from_url(url, **options) if asked is None else _asking(url, asked, options)
     pool.connection_class = _heeding(pool.connection_class)
-    return client
+    return closing(Client(connection_pool=pool))
 
 
 class _Packer:
@@ -85,10 +83,10 @@ def _heeding(kind: type[Any]) -> type[Any]:
     return Heeding
 
 
-def _asking(url: str, asked: credentials.Credentials, options: dict[str, Any]) -> redis.ConnectionPool:
+def _asking(url: str, asked: credentials.Credentials, options: dict[str, Any]) -> Pool:
     """Connections to one server that ask for user and password."""
     kind, arguments = link.Servers(url, asked).of(Address("", 0))
-    return redis.ConnectionPool(kind, **arguments | options)
+    return Pool(kind, **arguments | options)
 
 
 def over_network(url: str, **options: Any) -> dict[str, Any]:

@@ -15,9 +15,10 @@ records, which `each` goes over. Names of `worker/state/keys.py` in capitals sta
 of the text, so each partition has scripts of its own.
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.resources import files
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,8 @@ from worker.state.redis import Redis
 _LUA: Final = files("worker.state").joinpath("lua")
 _LINE: Final = re.compile(r"^-- (KEYS|ARGV|Returns|Twice|With): (.*(?:\n--   .*)*)$", re.MULTILINE)
 _CAPITALS: Final = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
+#: Times that a call loads its script: the primary that loaded it may be replaced before it runs it.
+_LOADS: Final = 2
 _ARGUMENT: Final = re.compile(r"(\w+)(: number)?(?: \[([^\]]*)\])?(?:,\s*|$)")
 
 
@@ -58,7 +61,9 @@ class Script:
         self._names = {argument.name for argument in (*self._source.keys, *self._source.argv)}
         #: For a call that names no key: the partition's.
         self._home = [keys.prefix + FAMILIES["NONE"].pattern]
-        self._call = redis.register_script(self._source.text)
+        self._redis = redis
+        #: Its name in Redis.
+        self._sha = hashlib.sha1(self._source.text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, **given: Any) -> Any:
         if given.keys() != self._names:
@@ -69,11 +74,14 @@ class Script:
             self._add(keys, one, given[one.name], counted=False)
         for one in self._source.argv:
             self._add(argv, one, given[one.name], counted=True)
-        call = partial(self._call, keys=keys or self._home, args=argv)
-        try:
-            return call()
-        except NoScriptError:  # the primary that loaded it was replaced before it ran it
-            return call()
+        keys = keys or self._home
+        command = ("EVALSHA", self._sha, len(keys), *keys, *argv)
+        for _ in range(_LOADS):
+            try:
+                return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                self._redis.script_load(self._source.text)
+        return self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
 
     def _add(self, values: list[Any], argument: Argument, given: Any, *, counted: bool) -> None:
         if not (width := len(argument.fields)):

@@ -21,6 +21,7 @@ from producers import link
 from producers.credentials import Credentials
 from producers.topology import SLOTS, slot_of
 from producers.urls import Address
+from worker.state.client import Client, Pool, closing
 
 #: Connections that one process has at most, to all servers together. They are opened one by one, when they are needed.
 _MOST: Final = 1_000
@@ -126,7 +127,7 @@ class _Tls(_Finding, redis.SSLConnection):
     pass
 
 
-class _Pool(redis.ConnectionPool):
+class _Pool(Pool):
     """The connections of a client, and of those beside it, lent for a slot."""
 
     def __init__(self, servers: link.Servers, finder: link.Finder, **options: Any) -> None:
@@ -159,21 +160,9 @@ class _Pool(redis.ConnectionPool):
             connection: Any = self._idle(at) or self.make_connection()
             self._in_use_connections.add(connection)
         connection.slot = slot
-        try:
-            if connection.at != at:
-                connection.disconnect()
-            connection.connect()
-            try:
-                stale = connection.can_read()
-            except (redis.ConnectionError, redis.TimeoutError, OSError):
-                stale = True
-            if stale:
-                connection.disconnect()
-                connection.connect()
-        except BaseException:
-            self.release(connection)
-            raise
-        return connection
+        if connection.at != at:
+            connection.disconnect()
+        return self.made_ready(connection)
 
     def _idle(self, at: Address) -> Any:
         """One to this server, or to none that is of use now."""
@@ -182,20 +171,6 @@ class _Pool(redis.ConnectionPool):
             if idle[place].at == at:
                 return idle.pop(place)
         return next((idle.pop(place) for place in range(len(idle)) if not known(idle[place].at)), None)
-
-    def release(self, connection: Any) -> None:
-        """Takes a connection back."""
-        self._checkpid()
-        with self._lock:
-            if connection not in self._in_use_connections:
-                return
-            self._in_use_connections.remove(connection)
-            if connection.pid != self.pid:
-                connection.disconnect()
-                return
-            if connection.should_reconnect():
-                connection.disconnect()
-            self._available_connections.append(connection)
 
     def close(self) -> None:
         super().close()
@@ -225,8 +200,8 @@ def connect(
     servers = link.Servers(url, credentials)
     pool = _Pool(servers, link.Finder(servers), **options)
     if slot_key is None and pool.spread:
-        return _closing(_AnySlot(pool, retries))
-    return _closing(_bound(pool, slot_key or ""))
+        return closing(_AnySlot(pool, retries))
+    return closing(_bound(pool, slot_key or ""))
 
 
 def beside(client: redis.Redis, slot_key: str) -> redis.Redis:
@@ -252,17 +227,13 @@ def impatient(client: redis.Redis) -> redis.Redis:
     if isinstance(pool, _Lent):
         return _brief(pool)
     options = {name: value for name, value in _BRIEFLY.items() if name in pool.connection_kwargs}
-    return _closing(
-        redis.Redis(
-            connection_pool=redis.ConnectionPool(
-                connection_class=pool.connection_class, **pool.connection_kwargs | options
-            )
-        )
+    return closing(
+        Client(connection_pool=Pool(connection_class=pool.connection_class, **pool.connection_kwargs | options))
     )
 
 
 def _brief(lent: _Lent) -> redis.Redis:
-    return redis.Redis(connection_pool=cast("Any", _Lent(lent.pool.brief, lent.slot)))
+    return Client(connection_pool=cast("Any", _Lent(lent.pool.brief, lent.slot)))
 
 
 def server_of(client: redis.Redis) -> object:
@@ -286,16 +257,10 @@ def by_server(client: redis.Redis, names: Iterable[str]) -> dict[Address, list[s
 
 
 def _bound(pool: _Pool, slot_key: str) -> redis.Redis:
-    return redis.Redis(connection_pool=cast("Any", _Lent(pool, slot_of(slot_key.encode()))))
+    return Client(connection_pool=cast("Any", _Lent(pool, slot_of(slot_key.encode()))))
 
 
-def _closing(client: redis.Redis) -> redis.Redis:
-    """The client, which closes its connections when it is closed."""
-    client.auto_close_connection_pool = True
-    return client
-
-
-class _AnySlot(redis.Redis):
+class _AnySlot(Client):
     """Each command goes to the node that has its key; one for many keys is taken apart, and so is a pipeline."""
 
     def __init__(self, pool: _Pool, retries: int) -> None:
@@ -314,18 +279,8 @@ class _AnySlot(redis.Redis):
             return first
         return self._ask(_slot(args), args, options)
 
-    def _ask(self, slot: int, args: Sequence[Any], options: dict[str, Any]) -> Any:
-        connection = self._pool.lend(slot)
-        try:
-            return connection.retry.call_with_retry(
-                lambda: self._exchange(connection, args, dict(options)), lambda _: connection.disconnect()
-            )
-        finally:
-            self._pool.release(connection)
-
-    def _exchange(self, connection: Any, args: Sequence[Any], options: dict[str, Any]) -> Any:
-        connection.send_command(*args)
-        return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+    def _ask(self, slot: int, args: Sequence[Any], options: Mapping[str, Any]) -> Any:
+        return self.ask(self._pool.lend(slot), args, options)
 
     def slots(self) -> list[int]:
         """A slot of each node that has any."""

@@ -6,15 +6,21 @@ from pathlib import Path
 import pytest
 import redis
 
+from config import credentials
 from tests.processes import wait_until
 from tests.valkey import Valkey
 from worker.reports.faults import sentence
 from worker.state.redis import Away, connect
 
 
-def test_a_primary_without_the_replicas_that_it_needs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asks", [False, True], ids=["the URL's password", "a password that is asked for"])
+def test_a_primary_without_the_replicas_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: bool
+) -> None:
     server = Valkey(tmp_path, "--min-replicas-to-write", "1")
     server.start()
+    if asks:
+        monkeypatch.setitem(credentials._known, server.url, lambda: ("default", "any"))
     try:
         with connect(server.url) as client:
             with pytest.raises(Away, match="NOREPLICAS") as fault:

@@ -107,14 +107,17 @@ def test_a_script_without_its_header_is_none(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_script_that_a_replaced_primary_had_loaded_is_loaded_again():
-    answers: list[Any] = [NoScriptError("NOSCRIPT"), 1]
+    answers: list[Any] = [NoScriptError("NOSCRIPT"), NoScriptError("NOSCRIPT"), 1]
+    loaded: list[str] = []
 
-    def run(keys: list[str], args: list[str]) -> Any:
+    def run(*_command: Any) -> Any:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    client: Any = SimpleNamespace(register_script=lambda _: run)
-    assert Script(client, Keys(PREFIX, "partition"), "lead")(token=1) == 1
+    client: Any = SimpleNamespace(execute_command=run, script_load=loaded.append)
+    script = Script(client, Keys(PREFIX, "partition"), "lead")
+    assert script(token=1) == 1
     assert answers == []
+    assert len(loaded) == 2
