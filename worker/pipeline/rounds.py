@@ -200,11 +200,11 @@ class Rounds:
             wait = min(wait, _PAUSE)
         self._just_taken = False
         self._found.clear()
-        if not self.idle:
+        came = self.idle
+        if not came:
             self._look_for_room()
         elif not self._wait(wait):
             return 0
-        came = bool(self._found)
         taken = self._take_inlet()
         for line in self._lines.of_apps():
             if line.app is not None and line.app not in self._full:
@@ -239,7 +239,11 @@ class Rounds:
             line.found_direct()
             line.waits = True
         if found:
-            self._found = {self._names.inlet: Read((), self._lines[self._names.inlet].after, more=False), **found}
+            # Where there is more than came, all is read at once.
+            whole = {stream: read for stream, read in found.items() if not read.more}
+            if self._names.inlet not in found:
+                whole[self._names.inlet] = Read((), self._lines[self._names.inlet].after, more=False)
+            self._found = whole
         return bool(found)
 
     def _wait_for_others(self, seconds: float) -> None:
@@ -259,7 +263,8 @@ class Rounds:
         inlet = self._lines[self._names.inlet]
         blocked = {*self._full, *(line.app for line in self._lines.of_apps())}
         # Only whether it is still the first app's turn to wait is to be seen then.
-        read = self._found_or_read(inlet, entries=1 if self._head in blocked else None)
+        most = 1 if self._head in blocked else inlet.pace.of(self._batch)
+        read = self._found_or_read(inlet, most)
         if not read.entries:
             inlet.waits = False
             return 0
@@ -280,9 +285,16 @@ class Rounds:
             entries = [entry for entry in entries if entry.id not in moved]
         taken = self._apply(inlet, entries)
         inlet.waits = read.more or taken < len(entries)
-        if inlet.waits:
+        # Where rows or octets ended the step, the number of the others says little.
+        of_number = taken == len(entries) and len(read.entries) >= most
+        if inlet.waits and not (of_number and self._next_step_takes_rest(inlet)):
             self._walk(self._owner(entries[min(taken, len(entries) - 1)]))
         return taken
+
+    def _next_step_takes_rest(self, inlet: _Line) -> bool:
+        """Whether what is left on the inlet is no backlog: nobody waits there for longer than the next step takes."""
+        figures = self._streams.figures({inlet.stream: inlet.after}).get(inlet.stream)
+        return figures is not None and figures.behind(inlet.cursor.read) <= inlet.pace.of(self._batch)
 
     def _without_spread(self, entries: Sequence[RawEntry]) -> Sequence[RawEntry]:
         """Those of other apps. What producers have put here of a spread one is moved to its own stream."""
@@ -356,12 +368,11 @@ class Rounds:
             line = self._lines.add(stream, self._names.app_of(stream), cursor, pace)
         return line
 
-    def _found_or_read(self, line: _Line, entries: int | None = None) -> Read:
+    def _found_or_read(self, line: _Line, most: int | None = None) -> Read:
         found = self._found.pop(line.stream, None)
-        return self._read(line, entries) if found is None else found
-
-    def _read(self, line: _Line, entries: int | None = None) -> Read:
-        most = entries or line.pace.of(self._batch)
+        if found is not None:
+            return found
+        most = most or line.pace.of(self._batch)
         return self._streams.read(line.stream, line.after, entries=most, octets=line.pace.of(OCTETS))
 
     def _take_own(self, line: _Line, app: str) -> int:

@@ -62,6 +62,23 @@ def test_an_idle_system_moves_nothing(two):
     assert two.redis.exists("carillon:moved", app_stream("quiet"), app_stream("demo")) == 0
 
 
+def test_what_came_at_once_is_one_step(two):
+    expected = numbered(two, "demo", 20)
+    two.publish(says("quiet", "q"))
+    assert two.rounds.step(wait=1.0) == 21
+    assert (ids(two, "demo"), ids(two, "quiet")) == (expected, ["q"])
+
+
+def test_nothing_is_moved_before_what_the_next_step_takes(two):
+    rounds = two.rounds = two.new_rounds(batch=80)  # of which a leader's first step takes ten
+    rounds.begin()
+    expected = numbered(two, "demo", 11)
+    two.publish(says("quiet", "q"))
+    assert [rounds.step(wait=1.0), rounds.step(wait=1.0)] == [10, 2]
+    assert (ids(two, "demo"), ids(two, "quiet")) == (expected, ["q"])
+    assert two.redis.exists("carillon:moved", app_stream("quiet")) == 0
+
+
 @pytest.mark.parametrize("written", [says, by_hand, backwards])
 def test_a_message_passes_another_app_s_backlog_in_one_round(two, written):
     numbered(two, "demo", 600)
