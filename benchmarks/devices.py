@@ -92,7 +92,9 @@ def apply(urls: Urls, redis: Redis, pool: Pool, apps: Apps, events: int, known: 
     with Publisher(urls.redis) as publisher:
         publisher.publish_many(event(number, known, chance) for number in range(events))
     lease, journal = Lease(pool, LeaderHint(untagged(redis)), owner="benchmark"), Journal(untagged(redis), lease=15)
-    intake = Intake(untagged(redis), journal, apps, transaction=lease.transaction, wake=lambda _: None)
+    intake = Intake(
+        untagged(redis), journal, apps, transaction=lease.transaction, clock=lease.clock, wake=lambda _: None
+    )
     barrier = Barrier(Keyspace(redis), untagged(redis), pool)
     parts = (Streams(untagged(redis)), intake, journal, apps, lease)
     rounds = Rounds(*parts, batch=500, max_open=20_000, paces={}, barrier=barrier)

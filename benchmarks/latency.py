@@ -44,6 +44,8 @@ BLAST: Final = 100_000
 #: Seconds between two messages of a pace, and between two that are alone.
 PACE: Final = 0.05
 ALONE: Final = 0.5
+#: Messages behind the proxy at least: a figure of few is that of chance.
+ONE_BY_ONE: Final = 20
 #: Seconds that a message, and the blast, may take.
 PATIENCE: Final = 60.0
 #: Seconds each way behind the proxy of the far figure.
@@ -247,11 +249,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             proxy = stack.enter_context(DelayProxy(targets(place)))
             environ = proxied(place, proxy)
             with workers(place, environ, options.processes, environ["CARILLON_REDIS_URL"]) as sent:
-                result["round_trips"] = round_trips(sent, proxy, max(4, messages // 15))
+                result["round_trips"] = round_trips(sent, proxy, max(ONE_BY_ONE, messages // 15))
                 say(f"round trips {result['round_trips']}")
                 proxy.delay = FAR
                 paced(sent, 3, 1.0)
-                result["far"] = figures(paced(sent, max(4, messages // 15), 1.0)) | {"round_trip_ms": FAR * 2000}
+                result["far"] = figures(paced(sent, max(ONE_BY_ONE, messages // 15), 1.0)) | {
+                    "round_trip_ms": FAR * 2000
+                }
                 proxy.delay = 0.0
                 say(f"far         {result['far']}")
     result["bar"] = bars(result)

@@ -33,6 +33,10 @@ _HELD: Final = (
     b"WITH held AS (UPDATE carillon.lease SET until = clock_timestamp() + %(lease_ttl)s * interval '1 s'"
     b" WHERE name = %(lease_name)s AND token = %(lease_token)s RETURNING 1), "
 )
+_PROLONG: Final = (
+    "UPDATE carillon.lease SET until = clock_timestamp() + %s * interval '1 s' WHERE name = %s AND token = %s"
+    " RETURNING extract(epoch FROM clock_timestamp())::float8"
+)
 # Skips a locked row instead of waiting for it.
 _TAKE: Final = (
     "UPDATE carillon.lease SET owner = %s, token = token + 1, since = clock_timestamp(),"
@@ -108,7 +112,7 @@ class Lease:
         values = {"ttl": sql.Literal(self._ttl), "name": sql.Literal(self._name), "token": sql.Literal(self._token)}
         self._begin = _BEGIN.format(**values).as_bytes()
         self._prolonged_at, self._hinted_at = time.monotonic(), 0.0
-        self._give_hint()
+        self.tell()
         return True
 
     @contextlib.contextmanager
@@ -139,15 +143,28 @@ class Lease:
             db.execute(_HELD + statement, {**values, **given}, prepare=True)
         self._prolonged_at = began
 
+    def clock(self) -> float:
+        """The time by Postgres' clock, in UNIX seconds. Prolongs the lease, in one round trip. Raises `LeaseLost`."""
+        began = time.monotonic()
+        with self._pool.connection() as db:
+            row = db.execute(_PROLONG, (self._ttl, self._name, self._token)).fetchone()
+        if row is None:
+            raise LeaseLost(self._name)
+        self._prolonged_at = began
+        return float(row[0])
+
     def renew(self) -> None:
         """Keeps the lease and its hint; call it every second. Asks Postgres once a third of the lease has passed.
 
         Raises `LeaseLost`.
         """
         if time.monotonic() - self._prolonged_at > self._ttl / 3:
-            with self.transaction():
-                pass
-        self._give_hint()
+            self.clock()
+        self._give_hint(self._ttl / 2)
+
+    def tell(self) -> None:
+        """Keeps the hint. Call it every second when there is nothing else to do, so that `renew` need not."""
+        self._give_hint(self._ttl / 5)
 
     def release(self) -> None:
         """Lets another process take the lease at once. If an engine is down, the lease runs out."""
@@ -167,9 +184,9 @@ class Lease:
     def _own_hint(self) -> str:
         return f"{self._owner} {self._token}"
 
-    def _give_hint(self) -> None:
+    def _give_hint(self, oldest: float) -> None:
         now = time.monotonic()
-        if now - self._hinted_at < self._ttl / 5:
+        if now - self._hinted_at < oldest:
             return
         self._hinted_at = now
         self._hint.write(self._own_hint(), self._ttl)

@@ -2,11 +2,8 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Final
 
-from worker.database import postgres
-from worker.database.postgres import Connection
 from worker.state import redis
 from worker.state.redis import Redis
 
@@ -15,18 +12,18 @@ _KEPT: Final = 10.0
 
 
 class Clocks:
-    def __init__(self, client: Redis) -> None:
-        self._redis = client
+    """`of_postgres` gives the time by Postgres' clock, in UNIX seconds."""
+
+    def __init__(self, client: Redis, of_postgres: Callable[[], float]) -> None:
+        self._redis, self._of_postgres = client, of_postgres
         self._asked_at = -_KEPT
         self._said: dict[str, float] = {}
 
-    def look(self, transaction: Callable[[], AbstractContextManager[Connection]], *, kept: float = _KEPT) -> None:
+    def look(self, *, kept: float = _KEPT) -> None:
         """Asks both engines, unless they were asked in the last `kept` seconds."""
         if time.monotonic() - self._asked_at < kept:
             return
-        with transaction() as db:
-            of_postgres = postgres.clock(db)
-        self._said = {"Postgres": of_postgres, "Redis": redis.clock(self._redis)}
+        self._said = {"Postgres": self._of_postgres(), "Redis": redis.clock(self._redis)}
         self._asked_at = time.monotonic()
 
     def now(self) -> dict[str, float]:

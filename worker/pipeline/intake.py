@@ -177,7 +177,8 @@ class _Applied(NamedTuple):
 
 
 class Intake:
-    """`transaction` opens one of the leader's, `at_once` runs a statement of its own, `draw` draws so many places.
+    """`transaction` opens one of the leader's, `at_once` runs a statement of its own, `clock` gives the time by Postgres' clock,
+    `draw` draws so many places.
 
     `wake` gets the number of messages that became ready. `idle` gives who expands so many at once, if anybody has nothing else
     to do; that is called once, with those that were taken for it.
@@ -192,6 +193,7 @@ class Intake:
         apps: Apps,
         *,
         transaction: Callable[[], AbstractContextManager[Connection]],
+        clock: Callable[[], float],
         at_once: AtOnce | None = None,
         draw: Callable[[int], int] | None = None,
         wake: Callable[[int], None],
@@ -214,7 +216,7 @@ class Intake:
         self._by_time = frozenset(
             {events.DeviceRegistered, events.DeviceUnregistered, *self._changed_by} - {events.MessageNew}
         )
-        self._replies, self._clocks = Replies(partition), Clocks(partition.redis)
+        self._replies, self._clocks = Replies(partition), Clocks(partition.redis, clock)
         #: When the entries were taken that it works on, by `time.monotonic()`: what was stored before they were published was
         #: stored before that.
         self._taken_at = 0.0
@@ -240,7 +242,7 @@ class Intake:
 
         Returns the cursor behind them, and how many they were.
         """
-        self._clocks.look(self._transaction)
+        self._clocks.look()
         self._taken_at = time.monotonic()
         placed = self._placed(stream, entries)
         stretch = self._sort(placed, rows=rows)
@@ -249,7 +251,7 @@ class Intake:
 
     def look_ahead(self) -> None:
         """Asks the engines for the time before an entry has to wait for it."""
-        self._clocks.look(self._transaction, kept=_AHEAD)
+        self._clocks.look(kept=_AHEAD)
 
     def take_again(self, stream: str, cursor: Cursor, entries: Sequence[RawEntry]) -> None:
         """Entries up to the cursor that are not open: their leader died before it handed them on, or Redis forgot them.
@@ -258,7 +260,7 @@ class Intake:
         """
         if not entries:
             return
-        self._clocks.look(self._transaction)
+        self._clocks.look()
         self._taken_at = time.monotonic()
         placed = self._placed(stream, entries)
         placed = [replace(one, place=cursor.taken.get(one.raw.id, one.place)) for one in placed]

@@ -38,6 +38,8 @@ _LOOK: Final = 1.0
 #: The same where something has just come: the look waits for a pause of so many seconds, so that it delays no message.
 _LOOK_AT_LAST: Final = 1.5
 _PAUSE: Final = 0.05
+#: Seconds after which it is written again that nothing waits unread. How full Redis is the tick writes each second.
+_TELL: Final = 5.0
 #: Seconds that a round spends on walking over the inlet at most.
 _WALK: Final = 0.1
 #: Streams of apps that the leader waits at; it finds entries on the others when it looks.
@@ -149,6 +151,8 @@ class Rounds:
         self._looked_at = float("-inf")
         #: Whether the last round took all that there was.
         self._just_taken = False
+        #: Whether entries that wait unread were written down for publishers, and when anything was.
+        self._written, self._written_at = False, float("-inf")
         #: The last of the quiet apps that was looked at.
         self._looked_to = ""
         #: Apps that have their share of what may be ready.
@@ -193,7 +197,8 @@ class Rounds:
         Returns how many entries were applied.
         """
         since = time.monotonic() - self._looked_at
-        if since >= _LOOK_AT_LAST or (since >= _LOOK and not self._just_taken):
+        looks = since >= _LOOK_AT_LAST or (since >= _LOOK and not self._just_taken)
+        if looks:
             self.look()
             self._note_finished()
         elif since >= _LOOK:
@@ -202,7 +207,8 @@ class Rounds:
         self._found.clear()
         came = self.idle
         if not came:
-            self._look_for_room()
+            if not looks:  # that has just found it
+                self._look_for_room()
         elif not self._wait(wait):
             return 0
         taken = self._take_inlet()
@@ -224,7 +230,9 @@ class Rounds:
 
     def _look_for_room(self) -> None:
         """Finds the apps that have their share of what may be ready."""
-        load = self._journal.load()
+        self._note_load(self._journal.load())
+
+    def _note_load(self, load: Mapping[str, tuple[int, int]]) -> None:
         share = self._max_open / max(1, len(load))
         self._full, self._full_at = {app for app, ready in load.items() if max(ready) >= share}, time.monotonic()
         self._taken = 0
@@ -441,7 +449,7 @@ class Rounds:
         With very many apps, of those on whose streams nothing comes only a part, unless `every` one is wanted.
         """
         self._looked_at = time.monotonic()
-        self.replaced = self._has_moved()
+        self._lease.tell()
         self._intake.look_ahead()
         apps = {app for app in self._apps.names() if self._streams.owns(app)}
         if apps != self._known:
@@ -452,7 +460,10 @@ class Rounds:
             stream = self._names.stream_for(app)
             line = self._lines.get(stream)
             after[stream] = line.after if line is not None else self._cursors.get(stream, Cursor()).id
-        found = self._streams.figures(after)
+        looked = self._streams.look(after)
+        self.replaced = looked.lineage != self._lineage
+        self._note_load(looked.load)
+        found = dict(looked.figures)
         if self._names.inlet not in found and self._lines[self._names.inlet].after != BEGINNING:
             found[self._names.inlet] = Figures(0, BEGINNING, 0, 0, None)
         unread: dict[str, int] = {}
@@ -465,7 +476,10 @@ class Rounds:
             whose = self._head if line.app is None else line.app
             if line.waits and whose is not None:
                 unread[whose] = unread.get(whose, 0) + of.behind(line.cursor.read)
-        self._streams.tell_pressure(unread)
+        now = time.monotonic()
+        if unread or self._written or now - self._written_at >= _TELL:
+            self._streams.tell_pressure(unread)
+            self._written, self._written_at = bool(unread), now
 
     def _in_turn(self, apps: Collection[str]) -> Iterable[str]:
         """Those whose streams are looked at now: all that are in use, and a part of the others."""

@@ -193,6 +193,7 @@ def rounds_of(
     intake = Intake(
         *(of.partition, of.journal, runtime.apps),
         transaction=lease.transaction,
+        clock=lease.clock,
         at_once=lease.at_once,
         draw=partial(cursors.draw_at_once, runtime.pool),
         wake=wake,

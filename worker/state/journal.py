@@ -39,6 +39,7 @@ from worker.state.breaker import RECENT
 from worker.state.gate import Gate, GateOfServer
 from worker.state.partition import Partition
 from worker.state.recent_accounts import RecentAccounts
+from worker.state.streams import loaded
 
 log = logging.getLogger(__name__)
 
@@ -588,7 +589,7 @@ class Journal:
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Messages, and batches, that wait to be taken, of both lanes, for each app that has any."""
-        return {app.decode(): (int(messages), int(batches)) for app, messages, batches in self._scripts.load()}
+        return loaded(self._scripts.load())
 
     def drop(self, entries: Sequence[str]) -> None:
         """Deletes entries from their streams, except open ones."""

@@ -91,6 +91,17 @@ def app_named(document: bytes) -> str | None:
         return None
 
 
+class Look(NamedTuple):
+    """What a leader looks at each second."""
+
+    #: As of `lineage`.
+    lineage: str
+    #: As of `Journal.load`.
+    load: Mapping[str, tuple[int, int]]
+    #: As of `figures`.
+    figures: Mapping[str, Figures]
+
+
 class Streams:
     """`token` is that of the leader's lease."""
 
@@ -184,15 +195,17 @@ class Streams:
 
     def figures(self, cursors: Mapping[str, str]) -> dict[str, Figures]:
         """Of each stream that there is, by its name. Given is the id up to which it was read."""
-        found = {}
+        found: dict[str, Figures] = {}
         streams = list(cursors.items())
         for at in range(0, len(streams), _FIGURES):
-            answer = self._scripts.figures(streams=streams[at : at + _FIGURES])
-            for stream, length, last, added, moved, unread in answer:
-                found[stream.decode()] = Figures(
-                    length, last.decode(), None if added == b"" else int(added), int(moved), unread.decode() or None
-                )
+            found |= _figures(self._scripts.figures(streams=streams[at : at + _FIGURES]))
         return found
+
+    def look(self, cursors: Mapping[str, str]) -> Look:
+        """All that a leader asks each second; of a few hundred streams in one round trip. `cursors` as of `figures`."""
+        streams = list(cursors.items())
+        lineage, load, figures = self._scripts.look(streams=streams[:_FIGURES])
+        return Look(lineage.decode(), loaded(load), _figures(figures) | self.figures(dict(streams[_FIGURES:])))
 
     def note_finished(self, stream: str, last: str) -> None:
         """All entries of the stream up to this one are open or done, and what they change in Redis is changed."""
@@ -239,6 +252,20 @@ def pressure(partition: Partition) -> tuple[int, dict[str, int]] | None:
         return None
     apps = {name.decode(): int(n) for name, n in found.items() if name.decode() not in RESERVED}
     return int(found[b"redis_percent"]), apps
+
+
+def loaded(answer: Any) -> dict[str, tuple[int, int]]:
+    """What waits to be taken: messages and batches, by app."""
+    return {app.decode(): (int(messages), int(batches)) for app, messages, batches in answer}
+
+
+def _figures(answer: Any) -> dict[str, Figures]:
+    return {
+        stream.decode(): Figures(
+            length, last.decode(), None if added == b"" else int(added), int(moved), unread.decode() or None
+        )
+        for stream, length, last, added, moved, unread in answer
+    }
 
 
 def _raw(id: bytes, fields: Sequence[bytes]) -> RawEntry:

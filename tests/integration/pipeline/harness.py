@@ -182,6 +182,7 @@ class Pipeline:
         self.intake = Intake(
             *(self.partition, self.journal, self.apps),
             transaction=self.lease.transaction,
+            clock=self.lease.clock,
             at_once=self.lease.at_once,
             wake=self.woken.append,
             facts=facts,

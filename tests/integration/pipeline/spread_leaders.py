@@ -53,6 +53,7 @@ class Leading:
             intake = Intake(
                 *(self.partition, self.journal, pipeline.apps),
                 transaction=self.lease.transaction,
+                clock=self.lease.clock,
                 at_once=self.lease.at_once,
                 draw=partial(cursors.draw_at_once, pipeline.pool),
                 wake=self.woken.append,

@@ -130,6 +130,25 @@ def test_an_app_that_has_its_share_ready_waits_and_others_pass(two):
     assert ids(two, "demo") == [*expected, "later"]
 
 
+def test_a_look_where_nothing_waits_is_one_question(two):
+    two.rounds.look()
+    before = scripts_called(two)
+    two.rounds.look()
+    assert scripts_called(two) - before == 1
+    two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q")})
+    two.rounds.look()
+    assert scripts_called(two) - before == 3, "what waits is written down for publishers"
+    assert pressure(two.partition) == (0, {"quiet": 1})
+    two.take()
+    two.rounds.look()
+    assert pressure(two.partition) == (0, {}), "and at once that nothing does any more"
+
+
+def scripts_called(pipeline: Pipeline) -> int:
+    stats: Any = pipeline.redis.info("commandstats")
+    return int(stats["cmdstat_evalsha"]["calls"])
+
+
 def test_what_comes_on_another_app_s_own_stream_waits_for_no_look_while_one_is_full(two, monkeypatch):
     numbered(two, "demo", 30)
     two.redis.xadd(app_stream("quiet"), {ev.FIELD: says("quiet", "q1")})
@@ -485,7 +504,9 @@ def test_what_a_failover_closed_behind_the_cursor_is_taken_again(
     pipeline.redis.flushdb()
     for id, fields in entries:
         pipeline.redis.xadd(stream, fields, id=id)
+    look = Streams.look
     monkeypatch.setattr(Streams, "lineage", lambda _: "another")
+    monkeypatch.setattr(Streams, "look", lambda *given: look(*given)._replace(lineage="another"))
     pipeline.take()
     assert [pipeline.rounds.replaced, pipeline.lead()] == [True, 1]
     assert [user_of(one) for one in pipeline.run()] == ["han"]

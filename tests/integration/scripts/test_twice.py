@@ -692,13 +692,17 @@ def test_an_entry_is_moved_once(redis: Redis, scripts: Scripts) -> None:
 
 @runs("read_stream")
 @runs("figures")
+@runs("look")
 def test_streams_are_read(redis: Redis) -> None:
     streams = Streams(untagged(redis))
     redis.xadd(keys.EVENTS(), {"event": "{}"}, id=ENTRY)
     for _ in range(2):
         found = again(redis, lambda: streams.read(keys.EVENTS(), "0-0", entries=10, octets=1_000))
         assert [entry.document for entry in found.entries] == [b"{}"]
-        assert again(redis, lambda: streams.figures({keys.EVENTS(): "0-0"}))[keys.EVENTS()].length == 1
+        figures = again(redis, lambda: streams.figures({keys.EVENTS(): "0-0"}))
+        assert figures[keys.EVENTS()].length == 1
+        looked = again(redis, lambda: streams.look({keys.EVENTS(): "0-0"}))
+        assert looked == (streams.lineage(), {}, figures)
 
 
 @runs("trimmed")

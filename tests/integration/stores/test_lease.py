@@ -9,7 +9,7 @@ import pytest
 from producers.events import STREAM
 from tests.pooler import pooler
 from worker.core.errors import LeaseLost
-from worker.database import cursors
+from worker.database import cursors, postgres
 from worker.database.cursors import Cursor
 from worker.database.lease import Lease, holder
 from worker.database.postgres import Pool, Unavailable, open_pool
@@ -118,6 +118,21 @@ def test_an_owner_that_has_nothing_to_do_keeps_its_lease(owner: Owner) -> None:
         idle.renew()
         assert not other.acquire()
         time.sleep(0.05)
+
+
+def test_whoever_asks_for_the_time_keeps_the_lease_until_it_is_replaced(owner: Owner, pool: Pool) -> None:
+    asking, other = owner("a:1", 0.6), owner("b:2", 0.6)
+    assert asking.acquire()
+    with pool.connection() as db:
+        before = postgres.clock(db)
+    ends = time.monotonic() + 1.5
+    while time.monotonic() < ends:
+        assert before < (before := asking.clock())
+        assert not other.acquire()
+        time.sleep(0.05)
+    assert acquired(other)
+    with pytest.raises(LeaseLost):
+        asking.clock()
 
 
 def test_an_owner_that_works_longer_than_its_lease_is_not_replaced_meanwhile(owner: Owner) -> None:

@@ -3,17 +3,5 @@
 -- Returns: of each stream that there is its name, length, last id, how many entries were ever added ('' where the server does not
 --   count them), how many of them were moved to other streams, and the id of the first behind the cursor or ''.
 -- Twice: changes nothing.
--- With: places
-local found = {}
-for _, stream, cursor in each(streams) do
-  local info = redis.pcall('XINFO', 'STREAM', stream)
-  if not info.err then
-    local of = {}
-    for k = 1, #info, 2 do of[info[k]] = info[k + 1] end
-    local last, first = of['last-generated-id'], nil
-    if cursor ~= LAST_ID and last ~= cursor then first = redis.call('XRANGE', stream, '(' .. cursor, '+', 'COUNT', 1)[1] end
-    found[#found + 1] = {stream, of['length'], last, of['entries-added'] or '',
-      tonumber(redis.call('HGET', MOVED, stream) or 0), first and first[1] or ''}
-  end
-end
-return found
+-- With: figures
+return figures_of(streams)
