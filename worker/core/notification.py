@@ -104,29 +104,22 @@ def render(
     tells of the conversation, the names' ends, the parent, the kind and the reason, the ids of sender and event and the time, the
     ids of channel and message. `"truncated": true` in `carillon` says that more than text was left out.
     """
-    room = limit - BADGE_ROOM
-    parts, text = _Parts(event, why, loud, milliseconds(event) if written is None else written), event.message.text
+    payload, text = _payload(event, why, loud, milliseconds(event) if written is None else written), event.message.text
     if event.channel.kind is not None:
-        parts.converse(event, members)
+        payload.converse(event, members)
     if group:
-        parts.carillon.group = group
+        payload.carillon.group = group
     if count:
-        parts.carillon.count = count
+        payload.carillon.count = count
         if phrase:
-            parts.fold(event, one_sender=one_sender)
+            payload.fold(event, one_sender=one_sender)
             text = phrase
         elif count > 1:
-            parts.alert.title += f" ({count})"
-    for shrink in _SHRINKS:
-        shrink(parts)
-        document = parts.encoded(text)
-        if len(document) <= room:
-            return _split(document)
-        left = room - len(parts.encoded(""))
-        body = fit(text, max(0, left - _BODY_KEY))
-        if left >= 0 and json_size(body) >= min(parts.least_body, len(text)):
-            return _split(parts.encoded(body))
-    raise ValueError(f"limit: {limit} bytes are too few for a payload")
+            payload.aps.alert.title += f" ({count})"
+    document = payload.encoded(text)
+    if len(document) > limit - BADGE_ROOM:
+        document = _cut(payload, text, limit - BADGE_ROOM)
+    return Rendered(HEAD, document[len(HEAD) :])
 
 
 def collapse_id(app: str, message_id: str, channel: str = "") -> str:
@@ -166,7 +159,7 @@ class _Aps(msgspec.Struct, omit_defaults=True, rename="kebab"):
     mutable_content: int | None = None
     interruption_level: str = ""
     relevance_score: float | None = None
-    alert: _Alert | None = None
+    alert: _Alert = msgspec.field(default_factory=_Alert)
 
 
 class _Carillon(msgspec.Struct, omit_defaults=True):
@@ -190,23 +183,10 @@ class _Carillon(msgspec.Struct, omit_defaults=True):
 
 
 class _Payload(msgspec.Struct):
-    aps: _Aps
-    carillon: _Carillon
-
-
-class _Parts:
     """A payload while it is being cut."""
 
-    __slots__ = ("alert", "aps", "carillon", "least_body")
-
-    def __init__(self, event: MessageNew, why: str, loud: Loudness, written: int) -> None:
-        message, channel, sender = event.message, event.channel, event.sender
-        sound, level, relevance, _, _ = loud
-        self.least_body = LEAST_BODY
-        self.alert = _Alert(sender.name or clean_name(sender.id) or sender.id, channel.name or "")
-        self.aps = _Aps("default" if sound else None, channel.id, 1, level, relevance, self.alert)
-        parent, data = message.parent_id, message.data or None
-        self.carillon = _Carillon(event.id, message.kind, message.id, parent, channel.id, written, why, sender, data)
+    aps: _Aps
+    carillon: _Carillon
 
     def converse(self, event: MessageNew, members: int) -> None:
         """What a communication notification of Apple's needs, from where the kind of the channel is known."""
@@ -215,15 +195,16 @@ class _Parts:
 
     def fold(self, event: MessageNew, *, one_sender: bool) -> None:
         """Several people may have written: the channel is what they have in common. Without its name a phone shows the app's."""
+        alert = self.aps.alert
         if event.channel.name:
-            self.alert.title = event.channel.name
-            self.alert.subtitle = ""
+            alert.title = event.channel.name
+            alert.subtitle = ""
         elif not one_sender:
-            self.alert.title = ""
+            alert.title = ""
 
     def encoded(self, body: str) -> bytes:
-        self.alert.body = body
-        return _encode(_Payload(self.aps, self.carillon))
+        self.aps.alert.body = body
+        return _encode(self)
 
     def drop(self, *names: str) -> None:
         for name in names:
@@ -232,67 +213,86 @@ class _Parts:
                 self.carillon.truncated = True
 
 
+def _payload(event: MessageNew, why: str, loud: Loudness, written: int) -> _Payload:
+    message, channel, sender = event.message, event.channel, event.sender
+    sound, level, relevance, _, _ = loud
+    alert = _Alert(sender.name or clean_name(sender.id) or sender.id, channel.name or "")
+    aps = _Aps("default" if sound else None, channel.id, 1, level, relevance, alert)
+    parent, data = message.parent_id, message.data or None
+    return _Payload(aps, _Carillon(event.id, message.kind, message.id, parent, channel.id, written, why, sender, data))
+
+
 _BODY_KEY: Final = len(',"body":""')
 
 
-def _whole(parts: _Parts) -> None:
+def _cut(payload: _Payload, text: str, room: int) -> bytes:
+    """The payload with as much of the text as there is room for."""
+    for shrink, least_body in _SHRINKS:
+        shrink(payload)
+        document = payload.encoded(text)
+        if len(document) <= room:
+            return document
+        left = room - len(payload.encoded(""))
+        body = fit(text, max(0, left - _BODY_KEY))
+        if left >= 0 and json_size(body) >= min(least_body, len(text)):
+            return payload.encoded(body)
+    raise ValueError(f"limit: {room + BADGE_ROOM} bytes are too few for a payload")
+
+
+def _whole(payload: _Payload) -> None:
     """Nothing gives way but the body."""
 
 
-def _no_data(parts: _Parts) -> None:
-    parts.drop("data")
+def _no_data(payload: _Payload) -> None:
+    payload.drop("data")
 
 
-def _no_image(parts: _Parts) -> None:
-    sender = parts.carillon.sender
+def _no_image(payload: _Payload) -> None:
+    sender = payload.carillon.sender
     if sender is not None and sender.image is not None:
-        parts.carillon.sender = replace(sender, image=None)
-        parts.carillon.truncated = True
+        payload.carillon.sender = replace(sender, image=None)
+        payload.carillon.truncated = True
 
 
-def _no_conversation(parts: _Parts) -> None:
-    parts.drop(*CONVERSATION)
+def _no_conversation(payload: _Payload) -> None:
+    payload.drop(*CONVERSATION)
 
 
-def _short_names(parts: _Parts) -> None:
-    alert, sender = parts.alert, parts.carillon.sender
+def _short_names(payload: _Payload) -> None:
+    alert, sender = payload.aps.alert, payload.carillon.sender
     alert.title, alert.subtitle = fit(alert.title, SHORT_NAME), fit(alert.subtitle, SHORT_NAME)
     if sender is not None and sender.name and json_size(sender.name) > SHORT_NAME:
-        parts.carillon.sender = replace(sender, name=fit(sender.name, SHORT_NAME))
-        parts.carillon.truncated = True
+        payload.carillon.sender = replace(sender, name=fit(sender.name, SHORT_NAME))
+        payload.carillon.truncated = True
+
+
+def _no_context(payload: _Payload) -> None:
+    payload.drop("parent", "kind", "why", "count")
+
+
+def _no_secondary_ids(payload: _Payload) -> None:
+    payload.aps.thread_id = None
+    payload.drop("sender", "event", "at")
+
+
+def _message_alone(payload: _Payload) -> None:
+    payload.drop("channel")
+
+
+def _bare(payload: _Payload) -> None:
+    payload.drop("message")
+
+
+#: What gives way in turn, and the bytes below which the body is not cut then.
+_SHRINKS: Final[tuple[tuple[Callable[[_Payload], None], int], ...]] = (
+    (_whole, LEAST_BODY),
+    (_no_data, LEAST_BODY),
+    (_no_image, LEAST_BODY),
+    (_no_conversation, LEAST_BODY),
     # From here on only ids are left, and an app needs those more than a reader needs the end of a text.
-    parts.least_body = 0
-
-
-def _no_context(parts: _Parts) -> None:
-    parts.drop("parent", "kind", "why", "count")
-
-
-def _no_secondary_ids(parts: _Parts) -> None:
-    parts.aps.thread_id = None
-    parts.drop("sender", "event", "at")
-
-
-def _message_alone(parts: _Parts) -> None:
-    parts.drop("channel")
-
-
-def _bare(parts: _Parts) -> None:
-    parts.drop("message")
-
-
-_SHRINKS: Final[tuple[Callable[[_Parts], None], ...]] = (
-    _whole,
-    _no_data,
-    _no_image,
-    _no_conversation,
-    _short_names,
-    _no_context,
-    _no_secondary_ids,
-    _message_alone,
-    _bare,
+    (_short_names, 0),
+    (_no_context, 0),
+    (_no_secondary_ids, 0),
+    (_message_alone, 0),
+    (_bare, 0),
 )
-
-
-def _split(document: bytes) -> Rendered:
-    return Rendered(HEAD, document[len(HEAD) :])

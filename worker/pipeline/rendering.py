@@ -133,12 +133,14 @@ def sendings(
     for (variant, template, user, phrase), devices in _grouped(message, wanted, templates):
         if template is not None:
             alive()
-        why = variant.why
-        loud = loudness(message.event, why, sound=variant.sound)
-        one = _Rendering(message, variant, template, user, phrase, devices[0], mentioned, loud, written)
-        sending, fell_back = _sending(one)
-        failed += fell_back
-        groups.append((sending, devices, why))
+        loud = loudness(event, variant.why, sound=variant.sound)
+        is_whole = not phrase and variant.disclosure is FULL
+        shown = event if is_whole else _shown(event, variant, phrase)
+        one = _Rendering(message, shown, variant, template, user, phrase, devices[0], mentioned, loud, written)
+        rendered, by = one.made()
+        failed += by is not template
+        make = _with if variant.disclosure.form in ("full", "sender") else _hidden
+        groups.append((make(one, rendered, by), devices, variant.why))
     return Renderings(groups, failed)
 
 
@@ -187,6 +189,8 @@ class _Rendering(msgspec.Struct, frozen=True):
     """What is rendered, for whom and how loud. `device` is one of those that get it, `mentioned` are all who are."""
 
     message: Message
+    #: The message, or what may be read of it, with what is said in the place of its text.
+    event: MessageNew
     variant: Variant
     template: Template | None
     user: str
@@ -197,27 +201,14 @@ class _Rendering(msgspec.Struct, frozen=True):
     #: The message's own time, ms since the epoch.
     written: int
 
-    @property
-    def event(self) -> MessageNew:
-        """The message, or what may be read of it, with what is said in the place of its text."""
-        event, phrase, form = self.message.event, self.phrase, self.variant.disclosure.form
-        if form == "sender":  # whatever is said in the place of the text, it is not shown
-            return without_text(event, phrase)
-        if phrase and form == "full" and not event.message.text:
-            return replace(event, message=replace(event.message, text=phrase))
-        return event
-
     def made(self, limit: int | None = None) -> _Made:
         """By the template, or by default where there is none or it fails. `limit`: octets, fewer than usual."""
-        if self.template is not None:
-            rendered = self._by_template(self.template, limit)
+        variant, template = self.variant, self.template
+        if template is not None:
+            rendered = self._by_template(template, limit)
             if rendered is not None:
-                return rendered, self.template
-        return self._by_default(limit or notification.LIMIT), None
-
-    def _by_default(self, limit: int) -> Rendered:
-        variant = self.variant
-        return notification.render(
+                return rendered, template
+        rendered = notification.render(
             self.event,
             why=variant.why,
             loud=self.loud,
@@ -227,12 +218,14 @@ class _Rendering(msgspec.Struct, frozen=True):
             phrase=self.phrase,
             one_sender=self.message.one_sender,
             written=self.written,
-            limit=limit,
+            limit=limit or notification.LIMIT,
         )
+        return rendered, None
 
     def _by_template(self, template: Template, limit: int | None) -> Rendered | None:
-        variant, phrase = self.variant, self.phrase
-        event = folded(self.event, phrase) if variant.stands_for and phrase else self.event
+        variant, phrase, event = self.variant, self.phrase, self.event
+        if variant.stands_for and phrase:
+            event = folded(event, phrase)
         context = context_of(
             event, self.user or None, self.mentioned, variant.stands_for or 1, variant.why, variant.group
         )
@@ -247,23 +240,29 @@ class _Rendering(msgspec.Struct, frozen=True):
             return None
 
 
-def _sending(one: _Rendering) -> tuple[Sending, bool]:
-    """As much of the payload as may be read on its way, and whether a template failed."""
-    rendered, template = one.made()
+def _shown(event: MessageNew, variant: Variant, phrase: str) -> MessageNew:
+    """The message, or what may be read of it, with what is said in the place of its text."""
+    form = variant.disclosure.form
+    if form == "sender":  # whatever is said in the place of the text, it is not shown
+        return without_text(event, phrase)
+    if phrase and form == "full" and not event.message.text:
+        return replace(event, message=replace(event.message, text=phrase))
+    return event
+
+
+def _hidden(one: _Rendering, rendered: Rendered, template: Template | None) -> Sending:
+    """What may be read on its way are ids, or nothing."""
     phrase, disclosure = one.phrase, one.variant.disclosure
-    failed = template is not one.template
-    if disclosure.form in ("full", "sender"):
-        return _with(one, rendered, template), failed
     if rendered.own:  # in the JSON of its provider's kind: nobody here knows which part of it says what
         one = replace(one, template=None)
         rendered, template = one.made()
     if disclosure.form == "id":
-        return _with(one, by_id(rendered, ids_of(one.message.event), phrase), template), failed
+        return _with(one, by_id(rendered, ids_of(one.message.event), phrase), template)
     whole = sealable(rendered, phrase, disclosure)
     if len(whole.inside) > whole.room:
         rendered, template = one.made(limit_for(whole))
         whole = sealable(rendered, phrase, disclosure)
-    return with_inside(_with(one, rendered, template), whole, one.message.attention.pad), failed
+    return with_inside(_with(one, rendered, template), whole, one.message.attention.pad)
 
 
 def _with(one: _Rendering, rendered: Rendered, template: Template | None) -> Sending:
