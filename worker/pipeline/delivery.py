@@ -122,7 +122,7 @@ class Delivery:
                     DropMoved(devices, standings, partial(preferences.refused, sources.pool), now),
                     DropChanged(
                         partial(changes.read_of_app, sources.pool),
-                        partial(presence.marked, sources.partition.any_slot),
+                        partial(presence.marked_in, sources.partition.any_slot),
                         now,
                     ),
                     DropQuiet(partial(quiet.read, sources.pool), now),

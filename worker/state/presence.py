@@ -115,6 +115,20 @@ def marked(redis: Redis, asked: Sequence[Markers]) -> list[Mapping[str, int]]:
     return read(redis, (), asked)[1]
 
 
+def marked_in(
+    redis: Redis, names: Collection[str], asked: Callable[[], Sequence[Markers]]
+) -> dict[str, Mapping[str, int]]:
+    """The same by key, of those in which any of the users has read something.
+
+    `asked` says whose markers are wanted, in some of the keys of these `names`. It is asked only where one of them exists.
+    """
+    if not servers.spread(redis) and not (names and redis.exists(*names)):
+        return {}
+    wanted = asked()
+    found = marked(redis, wanted) if servers.spread(redis) else read_by(redis, wanted)
+    return {one.key: of_users for one, of_users in zip(wanted, found, strict=True) if of_users}
+
+
 def read_by(redis: Redis, marked: Sequence[Markers]) -> list[Mapping[str, int]]:
     """For each of these: user -> milliseconds of the newest message that they have read. Who has read nothing is missing."""
     with redis.pipeline(transaction=False) as pipe:

@@ -15,6 +15,7 @@ from worker.core.remainder import remainder
 from worker.pipeline.steps import End, Step, perform
 from worker.pipeline.steps.apply_rate_limits import ApplyRateLimits
 from worker.pipeline.steps.check_provider import CheckProvider
+from worker.pipeline.steps.drop_changed import DropChanged
 from worker.pipeline.steps.drop_expired import DropExpired
 from worker.pipeline.steps.drop_moved import DropMoved
 from worker.pipeline.steps.drop_not_allowed import drop_not_allowed
@@ -27,6 +28,7 @@ from worker.pipeline.steps.retire_devices import RetireDevices
 from worker.pipeline.steps.send import Send
 from worker.pipeline.steps.wait_for_earlier import LONG, WaitForEarlier
 from worker.pipeline.steps.write import Write
+from worker.state import presence
 from worker.state.journal import Proof
 
 GONE = Unregister("Unregistered", 5)
@@ -171,6 +173,21 @@ def test_what_is_sent_long_after_its_place_is_decided_again():
     assert run.outcomes == [None, Drop("muted"), None]
     [(_, (app, questions))] = standings.made
     assert (app, [question.device for question in questions]) == ("demo", [1, 2])
+
+
+def test_what_its_user_has_read_meanwhile_is_dropped_and_users_are_named_only_where_somebody_has_read():
+    sendings = [sending(written=5), sending(written=7, channel="random"), sending(channel="other")]
+    run = new_run(job(1), job(2), job(3, sending=1), job(2, sending=2), sendings=sendings)
+    general, random = presence.marker("demo", "general"), presence.marker("demo", "random")
+    run.outcomes[2] = DELIVERED
+    engines = fake(changes={}, marked={})
+    DropChanged(engines.changes, engines.marked, now)(run)
+    [_, (_, (names, users))] = engines.made
+    assert (names, users()) == ({general, random}, [presence.Markers(general, ["u1", "u2"])])
+    assert run.outcomes == [None, None, DELIVERED, None]
+    engines = fake(changes={}, marked={general: {"u1": 4, "u2": 6}})
+    DropChanged(engines.changes, engines.marked, now)(run)
+    assert run.outcomes == [None, Drop("read"), DELIVERED, None]
 
 
 class _Exchange:

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,12 +13,11 @@ from worker.state.presence import Markers, marker
 class DropChanged:
     """What was read, edited or deleted since it was decided is not sent as it is. Nothing is looked up where that was just now.
 
-    `changes` gives those of an app's messages that were changed, `markers` user -> ms of the newest message read, `now`
-    UNIX seconds.
+    `changes` gives those of an app's messages that were changed, `markers` as `presence.marked_in` does, `now` UNIX seconds.
     """
 
     changes: Callable[[str, Collection[MessageKey]], Mapping[MessageKey, Change]]
-    markers: Callable[[Sequence[Markers]], Sequence[Mapping[str, int]]]
+    markers: Callable[[Collection[str], Callable[[], Sequence[Markers]]], Mapping[str, Mapping[str, int]]]
     now: Callable[[], float]
 
     def __call__(self, run: BatchRun) -> None:
@@ -25,11 +25,10 @@ class DropChanged:
             return
         sendings = run.batch.sendings
         shown = {number: sending for number, sending in enumerate(sendings) if sending.written}
-        pending = [index for index in run.pending() if run.jobs[index].sending in shown]
-        changed, read = self._changed(run, shown), self._read(run, pending, shown)
+        changed, read = self._changed(run, shown), self._read(run, shown)
         if not changed and not read:
             return
-        for index in pending:
+        for index in run.pending():
             number = run.jobs[index].sending
             if number in changed or index in read:
                 standing = changed.get(number, Standing())._replace(read=index in read)
@@ -47,22 +46,26 @@ class DropChanged:
             if key in found
         }
 
-    def _read(self, run: BatchRun, indexes: Sequence[int], shown: Mapping[int, Sending]) -> set[int]:
-        """The jobs whose user has read the message."""
+    def _read(self, run: BatchRun, shown: Mapping[int, Sending]) -> set[int]:
+        """The pending jobs whose user has read the message."""
         app, jobs = run.batch.app, run.jobs
         of_sending = {number: marker(app, sending.channel, sending.thread) for number, sending in shown.items()}
-        users: dict[str, dict[str, None]] = {key: {} for key in of_sending.values()}
-        for index in indexes:
-            job = jobs[index]
-            users[of_sending[job.sending]][job.user] = None
-        marked = [Markers(key, list(of)) for key, of in users.items() if of]
-        until = {key: found for (key, _), found in zip(marked, self.markers(marked), strict=True) if found}
+
+        def users() -> list[Markers]:
+            found: defaultdict[str, dict[str, None]] = defaultdict(dict)
+            for index in run.pending():
+                job = jobs[index]
+                if job.sending in shown:
+                    found[of_sending[job.sending]][job.user] = None
+            return [Markers(key, list(of)) for key, of in found.items()]
+
+        until = self.markers({*of_sending.values()}, users)
         if not until:
             return set()
         return {
             index
-            for index in indexes
-            if (found := until.get(of_sending[jobs[index].sending])) is not None
+            for index in run.pending()
+            if (found := until.get(of_sending.get(jobs[index].sending, ""))) is not None
             and found.get(jobs[index].user, 0) >= shown[jobs[index].sending].written
         }
 
