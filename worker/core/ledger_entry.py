@@ -1,10 +1,12 @@
 """A part of what became of a message, as the document that the journal passes on to the ledger."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-_encode: Final = msgspec.json.Encoder().encode
+_encoder: Final = msgspec.json.Encoder()
+_encode: Final = _encoder.encode
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -31,6 +33,16 @@ def account(
 ) -> bytes:
     """A part of a message's account, encoded; `moment`, `provider` and `took` as of `Entry`."""
     return _encode((app, event_id, part, content, moment, provider, took))
+
+
+def accounts(
+    app: str, part: str, contents: Mapping[str, object], moment: int = 0, provider: int = 0, took: int = 0
+) -> list[bytes]:
+    """The same part of several messages' accounts. `contents` by event id."""
+    about = (moment, provider, took)
+    entries = [(app, event, part, content, *about) for event, content in contents.items()]
+    # No document has a line break: JSON writes one in a text as two characters.
+    return _encoder.encode_lines(entries).splitlines()
 
 
 def beginning(app: str, event_id: str) -> bytes:

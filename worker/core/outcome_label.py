@@ -56,12 +56,13 @@ def ledger_entries(run: BatchRun) -> dict[str, dict[str, list[Any]]]:
     notification is not entered. What stands for a broadcast channel is device 0.
     """
     entered, broadcasts = run.batch.reserved > 0, run.batch.origin == BROADCAST
-    by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in run.batch.sendings}
     if run.is_delivered and not run.overtaking and not broadcasts:
-        users = [by_event[sending.event_id].setdefault(ACCEPTED, []) for sending in run.batch.sendings]
+        accepted: dict[str, list[Any]] = {sending.event_id: [] for sending in run.batch.sendings}
+        of_sending = [accepted[sending.event_id] for sending in run.batch.sendings]
         for job in run.jobs:
-            users[job.sending].append((job.user, job.device))
-        return by_event
+            of_sending[job.sending].append((job.user, job.device))
+        return {event: {ACCEPTED: of_event} for event, of_event in accepted.items()}
+    by_event: dict[str, dict[str, list[Any]]] = {sending.event_id: {} for sending in run.batch.sendings}
     for index, (job, outcome) in enumerate(zip(run.jobs, run.outcomes, strict=True)):
         if isinstance(outcome, Wait) and (entered or outcome.limit == EARLIER):
             continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from worker.core.again import EDITED
 from worker.core.batch import Job, batch_id
 from worker.core.batch_run import BatchRun
-from worker.core.ledger_entry import account
+from worker.core.ledger_entry import accounts
 from worker.core.outcome import Delivered, Drop
 from worker.core.outcome_label import count, ledger_entries, totals
 from worker.core.remainder import remainder
@@ -58,8 +58,8 @@ def _tally(run: BatchRun, counts: Mapping[str, int]) -> bytes:
 
 
 def _ledger_entries(run: BatchRun, now: float) -> list[bytes]:
-    part, about = f"batch:{run.id}", (int(now * 1000), run.batch.provider, int(run.lasted * 1000))
-    return [account(run.batch.app, event, part, content, *about) for event, content in ledger_entries(run).items()]
+    about = (int(now * 1000), run.batch.provider, int(run.lasted * 1000))
+    return accounts(run.batch.app, f"batch:{run.id}", ledger_entries(run), *about)
 
 
 def _pushed(run: BatchRun) -> list[Pushed]:
