@@ -85,8 +85,9 @@ class BatchRun:
     #: Where all jobs were accepted, and nothing more is to be asked: the answers, which are counted as the batch is finished.
     well: Well | None = None
 
-    #: By job its device, once that was asked of all.
+    #: By job its device, once that was asked of all, and the kinds of messages, once these were.
     _devices: list[int] = field(default_factory=list)
+    _kinds: frozenset[str] = frozenset()
     #: By job: what is sent in place of its sending, made with the keys of its device.
     sealed: dict[int, Sending] = field(default_factory=dict)
 
@@ -133,6 +134,13 @@ class BatchRun:
     def way(self) -> Way:
         return self.batch.way
 
+    @property
+    def kinds(self) -> Collection[str]:
+        """The kinds of its messages. They are looked up once."""
+        if not self._kinds:
+            self._kinds = frozenset([sending.kind for sending in self.batch.sendings])
+        return self._kinds
+
     def set_outcome(self, indexes: Iterable[int], outcome: JobOutcome) -> None:
         for index in indexes:
             self.outcomes[index] = outcome
@@ -158,7 +166,12 @@ class BatchRun:
 
     def drops_any(self) -> bool:
         """Whether a job is dropped: in most batches none is."""
-        return Drop in set(map(type, self.outcomes))
+        return not self._alike() and Drop in set(map(type, self.outcomes))
+
+    def _alike(self) -> bool:
+        """Whether every job is pending, or every job was accepted, as mostly."""
+        first = self.outcomes[0] if self.outcomes else None
+        return (first is None or first is DELIVERED) and self.outcomes.count(first) == len(self.outcomes)
 
     def expires_at(self, index: int) -> int:
         """UNIX seconds at which this job's push expires."""
@@ -166,9 +179,9 @@ class BatchRun:
 
     def renderable(self, indexes: Sequence[int]) -> tuple[Sequence[Sending], list[Job], Sequence[int | None]]:
         """What a kind renders these jobs from, and their badge numbers. A sealed one has a sending of its own."""
-        jobs, badges = self.jobs, self.badges
-        if len(indexes) < len(jobs):
-            jobs, badges = [jobs[index] for index in indexes], [badges[index] for index in indexes]
+        jobs, badges = self.jobs_at(indexes), self.badges
+        if len(indexes) < len(badges):
+            badges = [badges[index] for index in indexes]
         if not self.sealed:
             return self.batch.sendings, jobs, badges
         jobs = list(jobs)
@@ -199,13 +212,17 @@ class BatchRun:
             last[device] = place
         return found
 
+    def jobs_at(self, indexes: Sequence[int]) -> list[Job]:
+        """These jobs, each named once and in their order."""
+        return self.jobs if len(indexes) == len(self.jobs) else [self.jobs[index] for index in indexes]
+
     def devices(self, indexes: Iterable[int]) -> set[int]:
         return {self.jobs[index].device for index in indexes}
 
     def device_of_each(self, indexes: Sequence[int]) -> Sequence[int]:
         """The devices of these jobs, each named once and in their order. Of all jobs they are looked up once."""
         if len(indexes) < len(self.jobs):
-            return [self.jobs[index].device for index in indexes]
+            return [job.device for job in self.jobs_at(indexes)]
         if not self._devices:
             self._devices = [job.device for job in self.jobs]
         return self._devices
@@ -216,7 +233,7 @@ class BatchRun:
 
     def to_uncount(self) -> list[int]:
         """Jobs that were counted and are dropped unsent, and have not given their numbers back."""
-        if self.is_delivered or not self.drops_any():
+        if not self.drops_any():
             return []
         return [
             index

@@ -4,7 +4,7 @@ A phone with a VoIP token gets the call there, and the system's own screen; ever
 end of the call replaces.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -83,8 +83,9 @@ def is_of_call(sending: Sending) -> bool:
     return sending.kind in KINDS and not sending.channel
 
 
-def any_of_call(sendings: Sequence[Sending]) -> bool:
-    return not KINDS.isdisjoint([sending.kind for sending in sendings]) and any(map(is_of_call, sendings))
+def any_of_call(sendings: Sequence[Sending], kinds: Collection[str]) -> bool:
+    """`kinds`: those of these sendings."""
+    return not KINDS.isdisjoint(kinds) and any(map(is_of_call, sendings))
 
 
 def needs_code(sending: Sending) -> bool:

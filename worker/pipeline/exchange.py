@@ -8,7 +8,6 @@ from typing import Final
 
 from worker.core.batch_run import BatchRun
 from worker.core.breaker import is_fault
-from worker.core.entry import ms_of
 from worker.core.errors import WorkerError
 from worker.core.live import is_live, retried
 from worker.core.model import ACCEPTED, HELD_UP, SEALED, Answer, NoAnswer, Provider, Response
@@ -126,19 +125,20 @@ class Exchange:
     ) -> None:
         """Counts how long answers took, and acceptances since the publishing. A time that is not known is that of all."""
         ended, now = time.monotonic(), self._now()
-        came = [ms_of(sending.entry) if sending.entry else 0 for sending in run.batch.sendings]
-        of_jobs = [came[run.jobs[index].sending] for index in indexes]
-        accepted: Sequence[bool | None] = [True] * len(responses)
+        came = [sending.entry.partition("-")[0] for sending in run.batch.sendings]
+        of_jobs = [came[job.sending] for job in run.jobs_at(indexes)]
+        times: Iterable[tuple[str, float, float]] = zip(of_jobs, seen.written, seen.answered, strict=True)
         if not all_accepted(responses):
-            accepted = [response is ACCEPTED if isinstance(response, Answer) else None for response in responses]
+            times = [
+                (at if response is ACCEPTED else "", written, answered)
+                for response, (at, written, answered) in zip(responses, times, strict=True)
+                if isinstance(response, Answer)
+            ]
         # Requests that were written together mostly have their answers together, and messages come together: few times differ.
-        found = Counter(zip(accepted, of_jobs, seen.written, seen.answered, strict=True))
-        for (is_accepted, at, written, answered), n in found.items():
-            if is_accepted is None:
-                continue
+        for (at, written, answered), n in Counter(times).items():
             run.answer_times.add(ANSWER_BOUNDS, (answered or ended) - (written or began), n)
-            if is_accepted and at:
-                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - (answered or ended)) - at / 1000, n)
+            if at:
+                run.accept_times.add(ACCEPT_BOUNDS, now - (ended - (answered or ended)) - int(at) / 1000, n)
 
     def _end_rows(self, run: BatchRun, indexes: Sequence[int]) -> None:
         accepted = {run.jobs[index].device for index in indexes if run.outcomes[index] is DELIVERED}

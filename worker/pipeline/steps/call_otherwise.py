@@ -34,7 +34,7 @@ class CallOtherwise:
     new_id: Callable[[], str]
 
     def __call__(self, run: BatchRun) -> None:
-        if run.is_delivered or not any_of_call(run.batch.sendings):
+        if run.is_delivered or not any_of_call(run.batch.sendings, run.kinds):
             return
         gone = [index for index, outcome in enumerate(run.outcomes) if isinstance(outcome, Unregister)]
         if not gone:

@@ -14,7 +14,7 @@ class DropEndedCalls:
 
     def __call__(self, run: BatchRun) -> None:
         sendings = run.batch.sendings
-        if not any_of_call(sendings):
+        if not any_of_call(sendings, run.kinds):
             return
         ids = list({one.collapse_id: None for one in sendings if is_of_call(one)})
         app = run.batch.app

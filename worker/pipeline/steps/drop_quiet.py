@@ -20,7 +20,7 @@ class DropQuiet:
 
     def __call__(self, run: BatchRun) -> None:
         now = self.now()
-        if not old(run.batch.sendings, now) and not any(job.attempt for job in run.jobs):
+        if not max([job.attempt for job in run.jobs]) and not old(run.batch.sendings, now):
             return
         late = [index for index in run.pending() if self._is_late(run, index, now)]
         if not late:

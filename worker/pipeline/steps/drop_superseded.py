@@ -14,7 +14,7 @@ class DropSuperseded:
 
     def __call__(self, run: BatchRun) -> None:
         sendings = run.batch.sendings
-        if KIND not in [one.kind for one in sendings] or not any(one.kind == KIND and one.activity for one in sendings):
+        if KIND not in run.kinds or not any(one.kind == KIND and one.activity for one in sendings):
             return
         waiting = [(index, run.jobs[index].user, sendings[run.jobs[index].sending]) for index in run.pending()]
         waiting = [one for one in waiting if one[2].activity]

@@ -16,7 +16,7 @@ class NoteCalls:
     insist: Insist
 
     def __call__(self, run: BatchRun) -> None:
-        if not any_of_call(run.batch.sendings):
+        if not any_of_call(run.batch.sendings, run.kinds):
             return
         shown: defaultdict[str, list[int]] = defaultdict(list)
         for job, outcome in zip(run.jobs, run.outcomes, strict=True):
