@@ -7,6 +7,8 @@ from worker.database.postgres import Connection
 
 #: Ids that the memory of one day can hold: 32 MB. Devices with larger ids are written at every push.
 _IDS: Final = 1 << 28
+#: Rows of one statement, and of its commit. What others commit meanwhile waits until all that was written before is on the disk.
+ROWS: Final = 2_000
 
 
 class Use:
@@ -21,14 +23,15 @@ class Use:
         day = today or datetime.now(UTC).date()
         if day != self._day:
             self._day, self._noted = day, bytearray()
-        fresh = [id for id in devices if not self._has(id)]
-        if fresh:
+        fresh = sorted(id for id in devices if not self._has(id))
+        for at in range(0, len(fresh), ROWS):
+            some = fresh[at : at + ROWS]
             db.execute(
                 "INSERT INTO carillon.device_use AS u (device, accepted) SELECT unnest(%s::bigint[]), %s"
                 " ON CONFLICT (device) DO UPDATE SET accepted = excluded.accepted WHERE u.accepted < excluded.accepted",
-                (fresh, day),
+                (some, day),
             )
-            for id in fresh:
+            for id in some:
                 self._add(id)
         return len(fresh)
 

@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from worker.core.way import Way, provider_in
 from worker.metrics.figures import Threads
+from worker.pipeline.precedence import Precedence
 
 #: Threads that may wait for answers, in addition to those that work.
 WAITING: Final = 56
@@ -41,6 +42,7 @@ class Bulkhead:
     def __init__(self, working: int = WORKING, waiting: int = WAITING, *, clock: Callable[[], float] = time.monotonic):
         self._working, self._threads, self._waiting = working, working + waiting, waiting
         self._clock = clock
+        self._precedence = Precedence(clock=clock)
         self._at_work = 0
         #: Of those, on the bulk lane and not waiting for answers; and how many may be.
         self._bulk_at_work, self._bulk = 0, working
@@ -94,13 +96,22 @@ class Bulkhead:
             self._waits[wait] = None
             self._bulk_at_work -= bulk
         try:
-            yield
+            with self._precedence.waiting():
+                yield
         finally:
             with self._changed:
                 del self._waits[wait]
                 self._bulk_at_work += bulk
                 if at_work and not wait.at_work:
                     self._at_work += 1
+
+    def urgent(self) -> AbstractContextManager[None]:
+        """Around work on urgent messages that `working` does not count."""
+        return self._precedence.urgent()
+
+    def pause(self) -> None:
+        """Between two steps on the bulk lane: waits while others compute for urgent messages, for a moment at most."""
+        self._precedence.pause()
 
     def room(self) -> int:
         """Tasks that this process can have at once: those that work, and those that wait without an answer."""

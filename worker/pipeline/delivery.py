@@ -223,7 +223,7 @@ class Delivery:
 
     def _try(self, run: BatchRun) -> dict[str, int]:
         try:
-            end = perform(self._steps, run)
+            end = perform(self._steps, run, self._bulkhead.pause)
             if end == "wait":
                 self._uncount(run)
                 self._release(run, done=False)
@@ -271,7 +271,7 @@ class Delivery:
         return self._now() - run.renewed_at > self._journal.lease / 2
 
     def _conclude(self, run: BatchRun) -> dict[str, int]:
-        perform(self._conclusion, run)
+        perform(self._conclusion, run, self._bulkhead.pause)
         return dict(run.counts)
 
     def _conclude_failed(self, run: BatchRun) -> dict[str, int]:

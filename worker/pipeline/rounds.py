@@ -16,7 +16,8 @@ import logging
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice, takewhile
 from typing import Final
 
@@ -123,7 +124,10 @@ class _Lines(dict[str, _Line]):
 
 
 class Rounds:
-    """One leader's reading of all streams; `paces` outlives it, by stream. `batch`: entries in the largest step."""
+    """One leader's reading of all streams; `paces` outlives it, by stream. `batch`: entries in the largest step.
+
+    `urgent`: around the taking of what comes where nothing waited.
+    """
 
     def __init__(
         self,
@@ -137,10 +141,11 @@ class Rounds:
         max_open: int,
         paces: dict[str, Pace],
         barrier: Barrier,
+        urgent: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._barrier = barrier
         self._streams, self._intake, self._journal, self._apps = streams, intake, journal, apps
-        self._names = streams.names
+        self._names, self._urgent = streams.names, urgent
         self._lease, self._batch, self._max_open, self._paces = lease, batch, max_open, paces
         self._lines = _Lines()
         self._cursors: Mapping[str, Cursor] = {}
@@ -211,10 +216,11 @@ class Rounds:
                 self._look_for_room()
         elif not self._wait(wait):
             return 0
-        taken = self._take_inlet()
-        for line in self._lines.of_apps():
-            if line.app is not None and line.app not in self._full:
-                taken += self._take_own(line, line.app)
+        with self._urgent() if came else nullcontext():
+            taken = self._take_inlet()
+            for line in self._lines.of_apps():
+                if line.app is not None and line.app not in self._full:
+                    taken += self._take_own(line, line.app)
         self._taken += taken
         if came and time.monotonic() - self._full_at >= (_ROOM if self._full or self._taken > _FEW else _ROOM_OF_FEW):
             self._look_for_room()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 log = logging.getLogger(__name__)
@@ -18,10 +19,12 @@ THREADS: Final = 8
 
 
 class HandOver:
-    """`most` threads. Nobody takes anything before `start`, or while `takes` says so."""
+    """`most` threads. Nobody takes anything before `start`, or while `takes` says so. `within`: around all that they do."""
 
-    def __init__(self, most: int = THREADS) -> None:
-        self._most, self._takes = most, _nothing
+    def __init__(
+        self, most: int = THREADS, *, within: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
+        self._most, self._takes, self._within = most, _nothing, within
         self._changed = threading.Condition()
         self._given: deque[Callable[[], object]] = deque()
         self._idle = self._reserved = 0
@@ -76,7 +79,8 @@ class HandOver:
     def _run(self) -> None:
         while (work := self._next()) is not None:
             try:
-                work()
+                with self._within():
+                    work()
             except Exception:  # the tick wakes workers for what it left
                 log.exception("what was handed over failed")
 

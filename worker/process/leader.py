@@ -210,4 +210,5 @@ def rounds_of(
         max_open=runtime.settings.max_open,
         paces=paces,
         barrier=barrier,
+        urgent=runtime.bulkhead.urgent,
     )

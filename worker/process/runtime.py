@@ -150,7 +150,7 @@ class Runtime:
 
     @once
     def hand_over(self) -> HandOver:
-        return HandOver()
+        return HandOver(within=self.bulkhead.urgent)
 
     @once
     def watch(self) -> Watch:

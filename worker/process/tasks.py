@@ -208,6 +208,8 @@ def _expand_and_deliver(
     """
 
     def expand() -> bool:
+        if lane == "bulk":
+            runtime.bulkhead.pause()
         opened = given.pop() if given else of.journal.take_messages(lane, FAN_OUT if lane == "urgent" else 1)
         return bool(opened) and _fan_out(runtime, of, lane, opened, work, wake, taken.append)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.pipeline.runs import NOW, NOWHERE, fake, insist, job, new_run, sending, stopped
 from worker.core.again import Standing
@@ -52,8 +53,16 @@ def test_a_step_that_ends_the_run_is_the_last():
 
         return take
 
-    assert perform([step("first"), step("second", "conclude"), step("third")], new_run()) == "conclude"
+    assert perform([step("first"), step("second", "conclude"), step("third")], new_run(), lambda: None) == "conclude"
     assert taken == ["first of b1", "second of b1"]
+
+
+def test_only_a_batch_of_the_bulk_lane_pauses_between_its_steps():
+    urgent, bulk, bulkhead = new_run(), new_run(), fake(enter=True)
+    bulk.batch = replace(bulk.batch, lane="bulk")
+    for run in (urgent, bulk):
+        InBulkhead(bulkhead, (fake().step, fake().step))(run)
+    assert bulkhead.names() == ["enter", "leave", "enter", "pause", "pause", "leave"]
 
 
 # before anything is asked of the provider

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -22,6 +23,24 @@ def test_an_idle_thread_takes_the_work(threads: HandOver) -> None:
     done = threading.Event()
     wait_until(lambda: threads.offer(done.set))
     assert done.wait(PATIENCE)
+
+
+def test_all_that_they_do_is_within_what_was_given() -> None:
+    order, done = list[str](), threading.Event()
+
+    @contextmanager
+    def within() -> Iterator[None]:
+        order.append("begins")
+        yield
+        order.append("ends")
+        done.set()
+
+    threads = HandOver(1, within=within)
+    threads.start(lambda: True)
+    wait_until(lambda: threads.offer(lambda: order.append("works")))
+    assert done.wait(PATIENCE)
+    assert order == ["begins", "works", "ends"]
+    threads.stop()
 
 
 def test_nobody_takes_what_is_offered_while_all_threads_work(threads: HandOver) -> None:

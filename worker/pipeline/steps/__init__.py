@@ -12,9 +12,12 @@ End = Literal["conclude", "return", "wait"]
 Step = Callable[[BatchRun], End | None]
 
 
-def perform(steps: Sequence[Step], run: BatchRun) -> End | None:
-    """All of the steps, or those up to one that ends the run."""
+def perform(steps: Sequence[Step], run: BatchRun, pause: Callable[[], None]) -> End | None:
+    """All of the steps, or those up to one that ends the run. `pause` is called between steps on the bulk lane."""
+    bulk = run.batch.lane == "bulk"
     for step in steps:
+        if bulk:
+            pause()
         if (end := step(run)) is not None:
             return end
     return None

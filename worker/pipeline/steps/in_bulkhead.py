@@ -17,6 +17,6 @@ class InBulkhead:
         if not self.bulkhead.enter(run.way):
             return "return"
         try:
-            return perform(self.steps, run)
+            return perform(self.steps, run, self.bulkhead.pause)
         finally:
             self.bulkhead.leave(run.way, answered=run.answered)
