@@ -77,6 +77,11 @@ def numbers(values: Iterable[int]) -> list[int]:
     return _Numbers(values)
 
 
+def texts(values: Iterable[str]) -> list[str]:
+    """A list of strings for a placeholder `%b` of a text[]."""
+    return _Texts(values)
+
+
 def columns(rows: Collection[Sequence[Any]]) -> list[list[Any]]:
     return [_column(column) for column in zip(*rows, strict=True)]
 

@@ -3,7 +3,7 @@
 A retired device keeps its row with the time and the reason, so `restore` can undo it until the row is deleted.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -82,6 +82,20 @@ class Devices:
                 (app, [key_of(token) for token in tokens]),
             ).fetchone()
         return None if row is None else int(row[0])
+
+    def are_owned(self, owners: Mapping[int, str]) -> bool:
+        """Whether each of these devices belongs to this user, by the words of `owners`. Postgres compares: no row is fetched."""
+        ids = sorted(owners)
+        with self._pool.connection() as db:
+            rows = db.execute(
+                "WITH owned AS (SELECT user_id FROM carillon.devices"
+                f" WHERE id = ANY(%b) AND {OWNED} ORDER BY id)"
+                " SELECT array_agg(user_id) = %b::text[] FROM owned".encode(),
+                (bulk.numbers(ids), bulk.texts([owners[id] for id in ids])),
+                prepare=True,
+            ).fetchall()
+        [(are_owned,)] = rows
+        return bool(are_owned)
 
     def owners(self, ids: Collection[int]) -> dict[int, str]:
         """By device the user to whom it belongs; one that belongs to nobody, or is unregistered, is left out.

@@ -171,14 +171,27 @@ def nobody_refuses(app: Any, pushed: Any, now: float) -> list[str]:
 
 def test_a_device_that_changed_hands_gets_nothing_that_was_meant_for_another():
     run = new_run()
-    DropMoved(fake(owners={1: "u1", 3: "u3"}), fake(), nobody_refuses, now)(run)
+    DropMoved(fake(are_owned=False, owners={1: "u1", 3: "u3"}), fake(), nobody_refuses, now)(run)
     assert run.outcomes == [None, Drop("device_moved"), None]
+
+
+def test_where_each_device_is_its_users_no_more_is_asked():
+    run, devices = new_run(), fake(are_owned=True)
+    DropMoved(devices, fake(), nobody_refuses, now)(run)
+    assert devices.made == [("are_owned", ({1: "u1", 2: "u2", 3: "u3"},))]
+    assert run.outcomes == [None] * 3
+
+
+def test_a_device_that_changed_hands_between_two_messages_of_a_batch_gets_those_of_its_user_only():
+    run = new_run(job(1, user="han"), job(2), job(1, user="luke"))
+    DropMoved(fake(are_owned=True, owners={1: "luke", 2: "u2"}), fake(), nobody_refuses, now)(run)
+    assert run.outcomes == [Drop("device_moved"), None, None]
 
 
 def test_what_is_sent_long_after_its_place_is_decided_again():
     run = new_run(job(1), job(2), job(3, sending=1), sendings=[sending(at=int(NOW) - 60), sending()])
     standings = fake(read=[Standing(), Standing(muted=True)])
-    DropMoved(fake(owners={3: "u3"}), standings, nobody_refuses, now)(run)
+    DropMoved(fake(are_owned=True), standings, nobody_refuses, now)(run)
     assert run.outcomes == [None, Drop("muted"), None]
     [(_, (app, questions))] = standings.made
     assert (app, [question.device for question in questions]) == ("demo", [1, 2])

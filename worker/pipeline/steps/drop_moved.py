@@ -32,11 +32,21 @@ class DropMoved:
         late, jobs, pending = old(sendings, now), run.jobs, run.pending()
         young = [index for index in pending if jobs[index].sending not in late] if late else pending
         if young and not (run.just_decided and is_fresh(run.batch, now)):
-            owners = self.devices.owners(run.device_of_each(young))
-            moved = [index for index in young if owners.get(jobs[index].device) != jobs[index].user]
-            run.set_outcome(moved, Drop("device_moved"))
+            run.set_outcome(self._moved(run, young), Drop("device_moved"))
         if late:
             self._decide_again(run, [index for index in pending if jobs[index].sending in late])
+
+    def _moved(self, run: BatchRun, indexes: Sequence[int]) -> list[int]:
+        """The jobs whose device is not their user's any more, mostly none."""
+        devices, users = run.device_of_each(indexes), [job.user for job in run.jobs_at(indexes)]
+        meant = dict(zip(devices, users, strict=True))
+        # A device has two users here if it changed hands between two of these messages.
+        if list(map(meant.get, devices)) == users and self.devices.are_owned(meant):
+            return []
+        owners = self.devices.owners(devices)
+        return [
+            index for index, device, user in zip(indexes, devices, users, strict=True) if owners.get(device) != user
+        ]
 
     def _decide_again(self, run: BatchRun, indexes: list[int]) -> None:
         sendings = run.batch.sendings
