@@ -26,9 +26,13 @@ Why = Trigger
 # Reasons that not only the lists know.
 NOT_ALLOWED_HERE: Final = "not_allowed_here"
 PUSH_OFF: Final = "app_push_off"
+SKIP_PUSH: Final = "skip_push"
 TOO_OLD: Final = "too_old"
-SENDER: Final = "sender"
 DELETED: Final = "deleted"
+UNKNOWN_MESSAGE: Final = "unknown_message"
+UNKNOWN_CHANNEL: Final = "unknown_channel"
+CHANNEL_PUSH_OFF: Final = "channel_push_off"
+SENDER: Final = "sender"
 NOT_IN_THREAD: Final = preferences.NO_TRIGGER
 THREAD_FULL: Final = "thread_full"
 OVER_CAP: Final = "over_member_cap"
@@ -78,50 +82,17 @@ def refusal(app: AppSettings, expires_at: float, now: float) -> str | None:
     return TOO_OLD if now >= expires_at else None
 
 
-class MessageCase(msgspec.Struct, frozen=True):
-    """A message and what is known of its channel. When it is expanded, and when a push of it expires, in UNIX seconds."""
-
-    event: MessageNew
-    app: AppSettings
-    channel_known: bool
-    channel_push: bool
-    moment: float
-    expires_at: int
-    #: Whether it was deleted since, and whether the message is known that it edits.
-    deleted: bool = False
-    known: bool = True
-
-
-class MessageRule(NamedTuple):
-    #: What the ledger and the counts show.
-    reason: str
-    #: The same in words for people.
-    sentence: str
-    applies: Callable[[MessageCase], bool]
-
-
-MESSAGE_RULES: Final = (
-    MessageRule(
-        NOT_ALLOWED_HERE,
-        "this environment may push to nobody: the database is another fleet's, see carillon fleet",
-        lambda case: case.app.only_to == (),
-    ),
-    MessageRule(PUSH_OFF, "pushes are off for the app", lambda case: not case.app.push_enabled),
-    MessageRule("skip_push", "it says skip_push", lambda case: case.event.message.skip_push),
-    MessageRule(
-        TOO_OLD,
-        "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
-        lambda case: case.moment > case.expires_at,
-    ),
-    MessageRule(DELETED, "it was deleted", lambda case: case.deleted),
-    MessageRule("unknown_message", "it edits a message that Carillon does not know", lambda case: not case.known),
-    MessageRule(
-        "unknown_channel",
-        "nobody was ever added to its channel",
-        lambda case: not case.channel_known and case.event.recipients is None,
-    ),
-    MessageRule("channel_push_off", "pushes are off for its channel", lambda case: not case.channel_push),
-)
+#: The reasons for which a message goes to nobody, in the order in which they are looked for, and the same in words for people.
+MESSAGE_RULES: Final[dict[str, str]] = {
+    NOT_ALLOWED_HERE: "this environment may push to nobody: the database is another fleet's, see carillon fleet",
+    PUSH_OFF: "pushes are off for the app",
+    SKIP_PUSH: "it says skip_push",
+    TOO_OLD: "too old when its turn came, by the clock of the server that wrote its at: is that clock right, and its zone?",
+    DELETED: "it was deleted",
+    UNKNOWN_MESSAGE: "it edits a message that Carillon does not know",
+    UNKNOWN_CHANNEL: "nobody was ever added to its channel",
+    CHANNEL_PUSH_OFF: "pushes are off for its channel",
+}
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -293,12 +264,37 @@ RULES: Final = Rules(
 CALL_RULES: Final = Rules(rule for rule in RULES if rule.reason in _OF_CALLS)
 
 
-def skip_message(case: MessageCase) -> str | None:
-    """Why nobody gets this message, or None. S8, S9, A6."""
-    for reason, _, applies in MESSAGE_RULES:
-        if applies(case):
-            return reason
-    return None
+def skip_message(
+    event: MessageNew,
+    app: AppSettings,
+    *,
+    moment: float,
+    expires_at: int,
+    channel_known: bool,
+    channel_push: bool,
+    deleted: bool = False,
+    known: bool = True,
+) -> str | None:
+    """Why nobody gets this message, one of `MESSAGE_RULES`, or None. S8, S9, A6.
+
+    `moment`: when it is expanded, and when a push of it expires, in UNIX seconds. `deleted`: whether it was since; `known`:
+    whether the message is known that it edits.
+    """
+    if app.only_to == ():
+        return NOT_ALLOWED_HERE
+    if not app.push_enabled:
+        return PUSH_OFF
+    if event.message.skip_push:
+        return SKIP_PUSH
+    if moment > expires_at:
+        return TOO_OLD
+    if deleted:
+        return DELETED
+    if not known:
+        return UNKNOWN_MESSAGE
+    if not channel_known and event.recipients is None:
+        return UNKNOWN_CHANNEL
+    return None if channel_push else CHANNEL_PUSH_OFF
 
 
 def decide_page(candidates: Iterable[str], case: Case, *, cap_left: int | None, rules: Rules = RULES) -> Decision:

@@ -6,15 +6,19 @@ from typing import Final
 from worker.core.rules import FOLDED, MESSAGE_RULES, OVER_CAP, OVER_DAILY_CAP, RULES, TOO_OLD
 
 #: Why a member got no push. At a second look what is so of the message is so of its users.
-MEMBERS: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in (*MESSAGE_RULES, *RULES)} | {
-    TOO_OLD: "decided too late: it was too old by then",
-    OVER_CAP: "beyond the app's member cap",
-    OVER_DAILY_CAP: "had had their pushes of the day",
-    FOLDED: "shown a later message of the channel instead, with the number of messages",
-    "call_ended": "not called any more: the call had ended for them",
-    "superseded": "sent a newer update of the activity before",
-    "budget": "sent the start of eight activities in an hour, and a phone drops more",
-}
+MEMBERS: Final[Mapping[str, str]] = (
+    MESSAGE_RULES
+    | {rule.reason: rule.sentence for rule in RULES}
+    | {
+        TOO_OLD: "decided too late: it was too old by then",
+        OVER_CAP: "beyond the app's member cap",
+        OVER_DAILY_CAP: "had had their pushes of the day",
+        FOLDED: "shown a later message of the channel instead, with the number of messages",
+        "call_ended": "not called any more: the call had ended for them",
+        "superseded": "sent a newer update of the activity before",
+        "budget": "sent the start of eight activities in an hour, and a phone drops more",
+    }
+)
 #: Why a push was given up.
 DROPS: Final[Mapping[str, str]] = {
     "expired": "too old by then",
@@ -56,7 +60,7 @@ PASSED: Final[Mapping[str, str]] = {
     "channel": "what is written in its channel comes through their quiet time",
 }
 #: Why nobody got a push.
-MESSAGES: Final[Mapping[str, str]] = {rule.reason: rule.sentence for rule in MESSAGE_RULES} | {
+MESSAGES: Final[Mapping[str, str]] = MESSAGE_RULES | {
     "cancelled": "it was cancelled by hand before its time",
     "superseded": "somebody began to speak after it, and only the newest speaker of two seconds is sent",
     "no_provider": "the provider of its broadcast channel was removed",

@@ -13,9 +13,9 @@ from worker.core.model import AppSettings, Device
 from worker.core.notification import expiration
 from worker.core.preferences import Row, Rows, judge_all
 from worker.core.rules import (
+    MESSAGE_RULES,
     Case,
     Decision,
-    MessageCase,
     Skip,
     counted,
     decide_page,
@@ -87,6 +87,9 @@ def decided(
             id="its own end wins over the app's",
         ),
         pytest.param(EVENT, APP, {"channel_known": False}, "unknown_channel", id="nobody knows the channel"),
+        pytest.param(EVENT, APP, {"deleted": True}, "deleted", id="it was deleted"),
+        pytest.param(EVENT, APP, {"known": False}, "unknown_message", id="it edits what nobody knows"),
+        pytest.param(EVENT, AppSettings("demo", only_to=()), {}, "not_allowed_here", id="the fleet may push to nobody"),
         pytest.param(
             replace(EVENT, recipients=["han"]), APP, {"channel_known": False}, None, id="recipients need no channel"
         ),
@@ -94,8 +97,8 @@ def decided(
 )
 def test_a_message_is_skipped_as_a_whole_for(event, app, channel, reason):
     known = {"channel_push": True, "channel_known": True} | channel
-    case = MessageCase(event, app, moment=NOW, expires_at=expiration(event, app.max_age), **known)
-    assert skip_message(case) == reason
+    assert skip_message(event, app, moment=NOW, expires_at=expiration(event, app.max_age), **known) == reason
+    assert reason is None or reason in MESSAGE_RULES
 
 
 @pytest.mark.parametrize(

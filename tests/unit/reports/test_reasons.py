@@ -38,6 +38,6 @@ def test_every_reason_to_skip_a_member_has_a_sentence(reason: str) -> None:
     assert MEMBERS[reason]
 
 
-@pytest.mark.parametrize("reason", [rule.reason for rule in MESSAGE_RULES] + [CANCELLED])
+@pytest.mark.parametrize("reason", [*MESSAGE_RULES, CANCELLED])
 def test_every_reason_to_skip_a_message_has_a_sentence(reason: str) -> None:
     assert MESSAGES[reason]

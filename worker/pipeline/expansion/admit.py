@@ -28,7 +28,7 @@ from worker.core.model import AppSettings
 from worker.core.notification import expiration, milliseconds
 from worker.core.places import NOW
 from worker.core.position import position
-from worker.core.rules import MessageCase, skip_message
+from worker.core.rules import skip_message
 from worker.core.second_look import SecondLook
 from worker.facts.changes import Change, MessageKey
 from worker.facts.channels import Channel, ChannelKey, ChannelRow
@@ -58,8 +58,8 @@ _BEGINNING: Final = Cursor()
 _decode: Final = msgspec.json.Decoder(Cursor).decode
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """A readable message of an existing app."""
+class Expanding(msgspec.Struct):
+    """A readable message of an existing app, of which the next page is expanded. Each stage adds what it finds out about it."""
 
     opened: Opened
     event: MessageNew
@@ -75,43 +75,27 @@ class Accepted(msgspec.Struct, frozen=True):
     known: bool = True
     #: Those whom an edit names first: it notifies them by itself.
     named_later: Collection[str] = ()
-    #: What few apps have any rows of, and its app has.
+    #: Facts that the app has any rows of, among those of `worker/facts/used.py`.
     used: Collection[Used] = ()
-
-    @property
-    def message_key(self) -> MessageKey:
-        return (*self.key, self.event.message.id)
-
-
-class Expanding(msgspec.Struct, frozen=True):
-    """A message whose next page is expanded."""
-
-    opened: Opened
-    event: MessageNew
-    app: AppSettings
-    key: ChannelKey
-    place: int
     #: Its own time, ms since the epoch; UNIX seconds at which it came, and at which a push of it expires.
-    written: int
-    came: int
-    expires_at: int
-    cursor: Cursor
+    written: int = 0
+    came: int = 0
+    expires_at: int = 0
+    cursor: Cursor = _BEGINNING
     #: As it was at the message's place; None: not known there.
-    channel: ChannelRow | None
-    #: Where this is a second look.
-    look: SecondLook | None = None
-    named_later: Collection[str] = ()
+    channel: ChannelRow | None = None
+    #: Whether nothing of the message was expanded before.
+    begins: bool = True
+    #: The place at which members, mutes and channels count: a second look sees them as they are now.
+    seen_from: int = 0
     #: Whether its channel is small enough for a call of all of it: the app's `wide_mention_limit`.
     wide: bool = True
     #: Seconds after which its app reminds of it, if its channel is small enough; 0: never.
     reminds: int = 0
-    #: Facts that the app has any rows of, among those of `worker/facts/used.py`.
-    used: Collection[Used] = ()
 
     @property
-    def begins(self) -> bool:
-        """Whether nothing of the message was expanded before."""
-        return not self.cursor.page and self.look is None
+    def message_key(self) -> MessageKey:
+        return (*self.key, self.event.message.id)
 
     @property
     def again(self) -> bool:
@@ -130,11 +114,6 @@ class Expanding(msgspec.Struct, frozen=True):
         return first and self.app.attention.edits == "replace" and not folds_any(self.app)
 
     @property
-    def seen_from(self) -> int:
-        """The place at which members, mutes and channels count: a second look sees them as they are now."""
-        return self.place if self.look is None else NOW
-
-    @property
     def cap(self) -> int | None:
         """How many members may get a push without being called; None: all.
 
@@ -148,7 +127,7 @@ class Expanding(msgspec.Struct, frozen=True):
 class Documents(NamedTuple):
     """What was opened, by what becomes of it."""
 
-    messages: list[Accepted]
+    messages: list[Expanding]
     targets: list[Target]
     calls: list[CallTarget]
     activities: list[ActivityTarget]
@@ -197,72 +176,76 @@ def _add(found: Documents, one: Opened, event: events.AnyEvent, app: AppSettings
             found.lost.append(one)
 
 
-def _as_message(one: Opened, event: events.AnyEvent, app: AppSettings) -> Accepted | None:
+def _as_message(one: Opened, event: events.AnyEvent, app: AppSettings) -> Expanding | None:
     """What is decided by the rules for messages; None: it is not."""
     place = one.place or position(one.entry)
     look = second_look.decode(one.cursor) if one.look else None
     match event:
         case MessageNew():
-            return Accepted(one, event, app, (event.app, event.channel.id), place, look)
+            return Expanding(one, event, app, (event.app, event.channel.id), place, look)
         case MessageUpdated():
             message = edit_as_message(event, 0, app.max_age)
             look = look or SecondLook("named", [])
-            return Accepted(one, message, app, (event.app, event.channel.id), place, look, edit=True, known=False)
+            return Expanding(one, message, app, (event.app, event.channel.id), place, look, edit=True, known=False)
         case CallStarted() if event.call.mode == "notify":
-            return Accepted(one, as_message(event), app, (event.app, event.channel.id), place, look)
+            return Expanding(one, as_message(event), app, (event.app, event.channel.id), place, look)
     return None
 
 
-def with_change(message: Accepted, change: Change | None) -> Accepted:
-    """The message as it reads after its latest edit, or deleted; an edit with those whom it names first."""
-    if change is None:
-        return message
-    app = message.app
-    edit = None if app.attention.edits == "off" else change.edit
-    message = replace(message, deleted=change.deleted, known=change.known or not message.edit)
+def change(message: Expanding, found: Change) -> None:
+    """The message reads as after its latest edit from now on, or is deleted; an edit is for those whom it names first."""
+    app, look = message.app, message.look
+    edit = None if app.attention.edits == "off" else found.edit
+    message.deleted, message.known = found.deleted, found.known or not message.edit
     if edit is None:
-        return message
-    first = {user: change.named[user] for user in edit.message.mentioned if user in change.named}
+        return
+    first = {user: found.named[user] for user in edit.message.mentioned if user in found.named}
     if not message.edit:
-        return replace(message, event=edited(message.event, edit), named_later=first.keys())
-    event = replace(edit_as_message(edit, change.written, app.max_age), id=message.event.id)
-    if message.look is not None and message.look.kind in ("shown", "replaced"):
-        quietly = replace(event.message, badge="none", urgency="low")
-        return replace(message, event=replace(event, message=quietly))
-    if message.opened.look:
-        return replace(message, event=event)
-    named = [user for user, place in first.items() if place == message.place]
-    return replace(message, event=event, look=SecondLook("named", named))
+        message.event, message.named_later = edited(message.event, edit), first.keys()
+        return
+    message.event = event = replace(edit_as_message(edit, found.written, app.max_age), id=message.event.id)
+    if look is not None and look.kind in ("shown", "replaced"):
+        message.event = replace(event, message=replace(event.message, badge="none", urgency="low"))
+    elif not message.opened.look:
+        message.look = SecondLook("named", [user for user, place in first.items() if place == message.place])
 
 
 def admit(
-    messages: Sequence[Accepted], channels: Mapping[ChannelKey, Channel], now: float
+    messages: Sequence[Expanding], channels: Mapping[ChannelKey, Channel], now: float
 ) -> tuple[list[Expanding], list[tuple[Expanding, str]]]:
     """Those to expand, and those that are skipped as a whole, each with its reason."""
     admitted: list[Expanding] = []
     skipped: list[tuple[Expanding, str]] = []
     for one in messages:
         opened, event, app, look = one.opened, one.event, one.app, one.look
+        one.seen_from = place = one.place if look is None else NOW
         known = channels.get(one.key)
-        channel = None if known is None else known.at(one.place if look is None else NOW)
+        one.channel = channel = None if known is None else known.at(place)
         if one.edit and channel is None and look is not None:  # who is in it is for the chat server to know
-            event = replace(event, recipients=look.users)
+            one.event = event = replace(event, recipients=look.users)
         if channel is not None and channel.kind is not None and event.channel.kind is None:
-            event = replace(event, channel=replace(event.channel, kind=channel.kind))
-        is_known, push = channel is not None, channel is None or channel.push
-        written = milliseconds(event)
-        expires_at = expiration(event, app.max_age, written)
-        reason = skip_message(MessageCase(event, app, is_known, push, now, expires_at, one.deleted, one.known))
-        came = ms_of(opened.entry) // 1000
+            one.event = event = replace(event, channel=replace(event.channel, kind=channel.kind))
+        one.written = written = milliseconds(event)
+        one.expires_at = expires_at = expiration(event, app.max_age, written)
         # A producer's ids may be ahead of the clock.
-        came = came if came < now else int(now)
-        cursor = _decode(opened.cursor) if opened.cursor and look is None else _BEGINNING
-        key, place, first = one.key, one.place, one.named_later
-        message = Expanding(
-            opened, event, app, key, place, written, came, expires_at, cursor, channel, look, first, used=one.used
+        one.came = min(ms_of(opened.entry) // 1000, int(now))
+        if look is not None:
+            one.begins = False
+        elif opened.cursor:
+            one.cursor = _decode(opened.cursor)
+            one.begins = not one.cursor.page
+        reason = skip_message(
+            event,
+            app,
+            moment=now,
+            expires_at=expires_at,
+            channel_known=channel is not None,
+            channel_push=channel is None or channel.push,
+            deleted=one.deleted,
+            known=one.known,
         )
         if reason is None:
-            admitted.append(message)
+            admitted.append(one)
         else:
-            skipped.append((message, reason))
+            skipped.append((one, reason))
     return admitted, skipped

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from worker.core.batch import Lane
 from worker.core.entry import ms_of
 from worker.core.rules import RULES, Rule
@@ -28,7 +26,7 @@ from worker.facts.members import Page, PageKey
 from worker.facts.used import Used
 from worker.pipeline.apps import Apps
 from worker.pipeline.expansion.activities import ActivityExpansion
-from worker.pipeline.expansion.admit import Accepted, Expanding, admit, read_documents, with_change
+from worker.pipeline.expansion.admit import Expanding, admit, change, read_documents
 from worker.pipeline.expansion.calls import CallExpansion
 from worker.pipeline.expansion.daily import keep_to_days
 from worker.pipeline.expansion.decide import Decided, Decider
@@ -199,18 +197,16 @@ class FanOut:
                 members.reading(self._pool, first_pages(messages, self._page), self._page),
             ],
         )
-        admitted, skipped = admit(self._changed(messages, of_apps), known, self._now())
+        if of_apps:
+            self._change(messages, of_apps)
+        admitted, skipped = admit(messages, known, self._now())
         for message, reason in skipped:
             plan.skip(message, reason)
-        return [self._measured(message) for message in admitted], pages
-
-    def _measured(self, message: Expanding) -> Expanding:
-        """With what depends on how many members its channel has."""
-        said = message.app.attention
-        if said.wide_mention_limit is None and said.remind_after is None:
-            return message
-        wide, reminds = self._is_wide(message), self._reminds(message)
-        return replace(message, wide=wide, reminds=reminds) if reminds or not wide else message
+        for message in admitted:
+            said = message.app.attention
+            if said.wide_mention_limit is not None or said.remind_after is not None:
+                message.wide, message.reminds = self._is_wide(message), self._reminds(message)
+        return admitted, pages
 
     def _is_wide(self, message: Expanding) -> bool:
         """Whether here and everyone may call the whole channel."""
@@ -230,23 +226,24 @@ class FanOut:
         is_large = limit is not None and members.are_more(self._pool, *message.key, limit)
         return 0 if is_large else said.remind_after
 
-    def _changed(self, messages: Sequence[Accepted], of_apps: Mapping[str, Collection[Used]]) -> Sequence[Accepted]:
-        """The messages with what their apps use, and as they are after their edits and deletions."""
-        if not of_apps:
-            return messages
-        messages = [replace(one, used=of_apps.get(one.event.app, ())) for one in messages]
+    def _change(self, messages: Sequence[Expanding], of_apps: Mapping[str, Collection[Used]]) -> None:
+        """The messages get what their apps use, and are as they are after their edits and deletions."""
+        for message in messages:
+            message.used = of_apps.get(message.event.app, ())
         found = changes.read(self._pool, {one.message_key for one in messages if "changes" in one.used})
-        return [with_change(self._where_shown(one), found.get(one.message_key)) for one in messages]
+        for message in messages:
+            if message.look is not None and message.look.kind == "shown":
+                message.look = self._where_shown(message)
+            if (latest := found.get(message.message_key)) is not None:
+                change(message, latest)
 
-    def _where_shown(self, message: Accepted) -> Accepted:
+    def _where_shown(self, message: Expanding) -> SecondLook:
         """An edit that reaches those who are shown the message: they are looked up when the ledger has them."""
-        if message.look is None or message.look.kind != "shown":
-            return message
         came = ms_of(message.opened.entry)
         shown = accepted(self._pool, *message.message_key, besides=message.event.id)
         young = [one for one in shown if came - 1000 * REPLACED <= one.at <= came]
         users = list(dict.fromkeys(one.user for one in young))
-        return replace(message, look=SecondLook("replaced", users, [one.device for one in young]))
+        return SecondLook("replaced", users, [one.device for one in young])
 
     def _plan(
         self, decided: Sequence[Decided], plan: MessagePlan, patience: Patience

@@ -14,7 +14,7 @@ from worker.facts.members import Page, PageKey
 from worker.facts.preferences import ChoiceKey
 from worker.facts.standings import Ids
 from worker.facts.threads import Thread, ThreadKey
-from worker.pipeline.expansion.admit import Accepted, Expanding
+from worker.pipeline.expansion.admit import Expanding
 from worker.pipeline.expansion.patience import Patience
 
 #: Candidates after which an expansion leaves its other messages for later: it has to end well within its lease. What it reads at
@@ -28,30 +28,37 @@ _NO_PAGES: Final[Mapping[PageKey, Page]] = {}
 Intervals = Mapping[Ids, Sequence[Interval]]
 
 
-class CandidatePage(msgspec.Struct, frozen=True):
+class CandidatePage(msgspec.Struct):
     """The candidates of a message who are decided about together."""
 
     message: Expanding
     #: In the order in which they are considered.
     candidates: Sequence[str]
-    #: Considered on the first page, ahead of the channel's own order.
-    first: Sequence[str]
-    #: Members among the candidates, and among the first; None: all are.
-    members: Collection[str] | None
-    #: Who takes part in the thread at the message's place; None where it is in none.
-    thread: Collection[str] | None
-    thread_full: bool
     #: The last user of the page.
     last: str
     #: Whether members follow behind it.
     more: bool
+    #: Who takes part in the thread at the message's place; None where it is in none.
+    thread: AbstractSet[str] | None
+    thread_full: bool
+    #: Considered on the first page, ahead of the channel's own order.
+    first: Sequence[str]
     #: Those of `first` who are considered first by their own word.
-    chosen: Sequence[str] = ()
+    chosen: Sequence[str]
+    #: Members among the candidates, and among the first; None: all are.
+    members: Collection[str] | None = None
 
     @property
     def narrow(self) -> bool:
         """Whether the message is shown in a thread only."""
         return self.thread is not None and not in_channel(self.message.event.message)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether the page is a part of the channel's members."""
+        message = self.message
+        is_page = self.more or message.cursor.page > 0 or message.look is not None
+        return message.event.recipients is None and is_page
 
     def eligible(self, triggers: Triggers) -> list[str]:
         """Candidates about whom more must be read: membership has not ruled them out, and the message is for them."""
@@ -75,32 +82,7 @@ class _Asked(msgspec.Struct, frozen=True):
     choices: Sequence[ChoiceKey]
 
 
-class _Read(msgspec.Struct, frozen=True):
-    """A message with what was read of its channel and thread."""
-
-    message: Expanding
-    page: Page
-    #: Those of the page who were members at the message's place.
-    users: list[str]
-    thread: AbstractSet[str] | None = None
-    thread_full: bool = False
-    first: Sequence[str] = ()
-    chosen: Sequence[str] = ()
-
-    @property
-    def is_narrow(self) -> bool:
-        """Whether the message is shown in a thread only."""
-        return self.thread is not None and not in_channel(self.message.event.message)
-
-    @property
-    def is_part(self) -> bool:
-        """Whether the page is a part of the channel's members."""
-        message = self.message
-        is_page = self.page.more or message.cursor.page > 0 or message.look is not None
-        return message.event.recipients is None and is_page
-
-
-def first_pages(messages: Sequence[Accepted], size: int) -> dict[PageKey, int]:
+def first_pages(messages: Sequence[Expanding], size: int) -> dict[PageKey, int]:
     """The pages with which the expansion of messages begins, and their places; none where too many for one reading."""
     places: dict[PageKey, int] = {}
     for message in messages:
@@ -122,13 +104,16 @@ def read_candidates(
     """
     read, unread = _read(pool, messages, size, patience, known)
     now, later = _without_followers(read)
-    elsewhere = _memberships(pool, now)
-    return [_candidates(one, elsewhere) for one in now], [*(one.message for one in later), *unread]
+    if ahead := [one for one in now if one.first]:
+        elsewhere = _memberships(pool, ahead)
+        for one in ahead:
+            _put_first(one, elsewhere)
+    return now, [*(one.message for one in later), *unread]
 
 
 def _read(
     pool: Pool, messages: Sequence[Expanding], size: int, patience: Patience, known: Mapping[PageKey, Page]
-) -> tuple[list[_Read], Sequence[Expanding]]:
+) -> tuple[list[CandidatePage], Sequence[Expanding]]:
     asked = [_asked(message) for message in messages]
     places: dict[PageKey, int] = {}
     for one in asked:
@@ -139,7 +124,7 @@ def _read(
     small = _small_pages(pool, places, size)
     pages = {**known, **small}
     people: dict[ThreadKey, Thread] = {}
-    read: list[_Read] = []
+    read: list[CandidatePage] = []
     considered = 0
     while len(read) < len(messages) and considered < MEMBERS and not (read and patience.over):
         together = asked[len(read) : _end_of_reading(asked, small, len(read), size)]
@@ -164,8 +149,10 @@ def _asked(message: Expanding) -> _Asked:
     return _Asked(message, (app, channel, message.cursor.after), listed, thread, choices)
 
 
-def _put_together(asked: _Asked, page: Page, thread: Thread | None, chosen: Mapping[ChoiceKey, Sequence[str]]) -> _Read:
-    message = asked.message
+def _put_together(
+    asked: _Asked, page: Page, thread: Thread | None, chosen: Mapping[ChoiceKey, Sequence[str]]
+) -> CandidatePage:
+    message, users = asked.message, page.users
     people: AbstractSet[str] | None = None if thread is None else _taking_part(message, thread)
     first = message.cursor.first
     if asked.choices and not message.cursor.page:
@@ -175,11 +162,12 @@ def _put_together(asked: _Asked, page: Page, thread: Thread | None, chosen: Mapp
         people = people | {*followers}
     full = thread is not None and thread.full
     if message.look is None:
-        return _Read(message, page, page.at(message.place), people, full, ahead, first)
+        last = users[-1] if users else ""
+        return CandidatePage(message, page.at(message.place), last, page.more, people, full, ahead, first)
     if message.event.recipients is not None:
-        return _Read(message, page, page.users, people, full)
+        return CandidatePage(message, users, "", page.more, people, full, (), ())
     # Some may have left the channel: they are as those who are considered ahead of a page.
-    return _Read(message, Page([], False), [], people, full, page.users)
+    return CandidatePage(message, (), "", False, people, full, users, ())
 
 
 def _choices(message: Expanding, thread: ThreadKey | None) -> Sequence[ChoiceKey]:
@@ -225,10 +213,10 @@ def _end_of_reading(asked: Sequence[_Asked], small: Mapping[PageKey, Page], begi
     return len(asked)
 
 
-def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]:
+def _without_followers(read: Sequence[CandidatePage]) -> tuple[list[CandidatePage], list[CandidatePage]]:
     """The messages to decide now, and the others, which follow a message of their channel that needs several pages."""
-    now: list[_Read] = []
-    later: list[_Read] = []
+    now: list[CandidatePage] = []
+    later: list[CandidatePage] = []
     long: set[tuple[str, str]] = set()
     for one in read:
         message = one.message
@@ -236,7 +224,7 @@ def _without_followers(read: Sequence[_Read]) -> tuple[list[_Read], list[_Read]]
             later.append(one)
             continue
         now.append(one)
-        if one.page.more and not one.is_narrow and message.cap is None:
+        if one.more and not one.narrow and message.cap is None:
             long.add(message.key)
     return now, later
 
@@ -248,26 +236,22 @@ def _thread_key(message: Expanding, root: str) -> ThreadKey | None:
     return ThreadKey(*message.key, root, message.event.recipients is not None)
 
 
-def _memberships(pool: Pool, read: Iterable[_Read]) -> Intervals:
+def _memberships(pool: Pool, pages: Iterable[CandidatePage]) -> Intervals:
     """Users considered ahead of a page that is not the whole channel may be members elsewhere in it, or none at all."""
     asked: dict[Ids, int] = {}
-    for one in read:
-        if one.first and one.is_part:
-            for user in set(one.first).difference(one.users):
+    for one in pages:
+        if one.is_part:
+            for user in set(one.first).difference(one.candidates):
                 key = (*one.message.key, user)
                 asked[key] = min(one.message.seen_from, asked.get(key, one.message.seen_from))
     return members.memberships(pool, asked)
 
 
-def _candidates(one: _Read, elsewhere: Intervals) -> CandidatePage:
-    message, page, users, first = one.message, one.page, one.users, one.first
-    candidates, present = users, None
-    if first:
-        ahead = set(first)
-        behind = [user for user in users if user not in ahead]
-        candidates = behind if message.cursor.page else [*first, *behind]
-        present = set(users)
-        if one.is_part:
-            present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.seen_from))
-    thread, full, last = one.thread, one.thread_full, page.users[-1] if page.users else ""
-    return CandidatePage(message, candidates, first, present, thread, full, last, page.more, one.chosen)
+def _put_first(page: CandidatePage, elsewhere: Intervals) -> None:
+    """Those who are considered ahead of the page's users come first, and no candidate is taken for a member."""
+    message, users, first = page.message, page.candidates, page.first
+    ahead, present = set(first), set(users)
+    behind = [user for user in users if user not in ahead]
+    if page.is_part:
+        present.update(user for user in first if held(elsewhere.get((*message.key, user), ()), message.seen_from))
+    page.candidates, page.members = behind if message.cursor.page else [*first, *behind], present
