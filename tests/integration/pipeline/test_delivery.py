@@ -710,9 +710,9 @@ def test_a_batch_that_waited_for_postgres_through_its_lease_is_left_to_whoever_h
     pipeline.expand()
 
     class Slow(Devices):
-        def owners(self, ids):
+        def are_owned(self, owners):
             pipeline.now += 8.0
-            return super().owners(ids)
+            return super().are_owned(owners)
 
     assert pipeline.new_delivery(devices=Slow(pipeline.pool)).deliver("urgent") == {"left": 1}
     assert pipeline.apns.sent == []
