@@ -40,10 +40,10 @@ def is_old(sending: Sending, now: float) -> bool:
     return now - sending.at > HOLDS
 
 
-def old(sendings: Sequence[Sending], now: float) -> set[int]:
-    """The places of those of which this is so."""
+def old(sendings: Sequence[Sending], now: float, first_came: int) -> set[int]:
+    """The places of those of which this is so. `first_came`: when the first of their entries came, in UNIX seconds."""
     before = now - HOLDS
-    return {place for place, sending in enumerate(sendings) if sending.at < before}
+    return {place for place, sending in enumerate(sendings) if sending.at < before} if first_came < before else set()
 
 
 def is_fresh(batch: Batch, now: float) -> bool:

@@ -85,11 +85,17 @@ class BatchRun:
     #: Where all jobs were accepted, and nothing more is to be asked: the answers, which are counted as the batch is finished.
     well: Well | None = None
 
-    #: By job its device, once that was asked of all, and the kinds of messages, once these were.
+    #: By job its device, once that was asked of all.
     _devices: list[int] = field(default_factory=list)
-    _kinds: frozenset[str] = frozenset()
     #: By job: what is sent in place of its sending, made with the keys of its device.
     sealed: dict[int, Sending] = field(default_factory=dict)
+
+    #: What steps ask of every batch, and mostly to learn that there is nothing for them to do: the kinds of its messages, when
+    #: the first entry came and when the first push expires (UNIX seconds), and whether any job was tried before.
+    kinds: Collection[str] = field(init=False)
+    first_came: int = field(init=False)
+    first_expires: int = field(init=False)
+    tried: bool = field(init=False)
 
     #: Set by the first step. Without them there is no other.
     app: AppSettings = field(init=False)
@@ -130,16 +136,17 @@ class BatchRun:
     #: The partition of its home, and batches that waited for this one there.
     freed_at_home: tuple[int, Freed] | None = None
 
+    def __post_init__(self) -> None:
+        # Together, and at once: each later look at all of them finds them out of the processor's cache.
+        sendings = self.batch.sendings
+        self.kinds = frozenset([sending.kind for sending in sendings])
+        self.first_came = min([sending.at for sending in sendings])
+        self.first_expires = min([sending.expires_at for sending in sendings])
+        self.tried = max([job.attempt for job in self.jobs], default=0) > 0
+
     @property
     def way(self) -> Way:
         return self.batch.way
-
-    @property
-    def kinds(self) -> Collection[str]:
-        """The kinds of its messages. They are looked up once."""
-        if not self._kinds:
-            self._kinds = frozenset([sending.kind for sending in self.batch.sendings])
-        return self._kinds
 
     def set_outcome(self, indexes: Iterable[int], outcome: JobOutcome) -> None:
         for index in indexes:
@@ -227,9 +234,9 @@ class BatchRun:
             self._devices = [job.device for job in self.jobs]
         return self._devices
 
-    def new(self, indexes: Iterable[int]) -> list[int]:
+    def new(self, indexes: Sequence[int]) -> Sequence[int]:
         """Those of the jobs that had their outcome now, not on an earlier try of the batch."""
-        return [index for index in indexes if index not in self.recorded] if self.recorded else list(indexes)
+        return [index for index in indexes if index not in self.recorded] if self.recorded else indexes
 
     def to_uncount(self) -> list[int]:
         """Jobs that were counted and are dropped unsent, and have not given their numbers back."""

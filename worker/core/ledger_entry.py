@@ -39,8 +39,7 @@ def accounts(
     app: str, part: str, contents: Mapping[str, object], moment: int = 0, provider: int = 0, took: int = 0
 ) -> list[bytes]:
     """The same part of several messages' accounts. `contents` by event id."""
-    about = (moment, provider, took)
-    entries = [(app, event, part, content, *about) for event, content in contents.items()]
+    entries = [(app, event, part, content, moment, provider, took) for event, content in contents.items()]
     # No document has a line break: JSON writes one in a text as two characters.
     return _encoder.encode_lines(entries).splitlines()
 

@@ -185,7 +185,7 @@ class ProviderHealth:
         run: BatchRun,
         refused: Sequence[int],
         firsts: Mapping[Registration, FirstRefusal],
-        gone: Iterable[int],
+        gone: Sequence[int],
         proof: Mapping[str, Any],
     ) -> Answers | None:
         """Adds new answers to the recent ones of the way, and stops it if too many are faults; None if there was no answer.

@@ -55,6 +55,8 @@ def limit(run: BatchRun, limiter: Limiter, rates: Limiter, *, now: float) -> Non
                     free = () if counted else _free(run, jobs, rates, now)
                 jobs = [index for index in jobs if index not in free]
             _reserve(run, number, one.name, one.rate, _buckets(run, one, jobs), rates, now)
+    if not any(run.outcomes):
+        return
     for index, outcome in enumerate(run.outcomes):
         if isinstance(outcome, Wait) and now + outcome.delay >= run.expires_at(index):
             run.outcomes[index] = Drop("expired", cause=outcome.limit)

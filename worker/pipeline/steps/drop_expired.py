@@ -13,6 +13,6 @@ class DropExpired:
 
     def __call__(self, run: BatchRun) -> None:
         now = self.now()
-        if min([sending.expires_at for sending in run.batch.sendings]) > now:
+        if run.first_expires > now:
             return
         run.set_outcome([index for index in run.pending() if run.expires_at(index) <= now], Drop("expired"))

@@ -29,7 +29,7 @@ class DropMoved:
         if run.batch.origin == BROADCAST:
             return
         now, sendings = self.now(), run.batch.sendings
-        late, jobs, pending = old(sendings, now), run.jobs, run.pending()
+        late, jobs, pending = old(sendings, now, run.first_came), run.jobs, run.pending()
         young = [index for index in pending if jobs[index].sending not in late] if late else pending
         if young and not (run.just_decided and is_fresh(run.batch, now)):
             run.set_outcome(self._moved(run, young), Drop("device_moved"))

@@ -20,7 +20,7 @@ class DropQuiet:
 
     def __call__(self, run: BatchRun) -> None:
         now = self.now()
-        if not max([job.attempt for job in run.jobs]) and not old(run.batch.sendings, now):
+        if not run.tried and not old(run.batch.sendings, now, run.first_came):
             return
         late = [index for index in run.pending() if self._is_late(run, index, now)]
         if not late:
