@@ -56,12 +56,13 @@ _RECENTLY: Final = 30.0
 _REMEMBERED: Final = 4 << 20
 _ACCEPTED: Final = b'"accepted"'
 _decode_account: Final = msgspec.json.Decoder(Entry).decode
+_decode_numbers: Final = msgspec.json.Decoder(list[int]).decode
 #: Groups of an app's channels, as of parts/messages.lua.
 _GROUPS: Final = 32
 Counts = Mapping[str, Mapping[str, int]]
 
 
-class Step(NamedTuple):
+class Step(msgspec.Struct, frozen=True):
     """An expansion goes on at `following`, or is `DONE`, as a second look always is; the rest is as it was taken.
 
     `entry`: the `id` of what was taken.
@@ -74,7 +75,7 @@ class Step(NamedTuple):
     turn: str = "0"
 
 
-class Opened(NamedTuple):
+class Opened(msgspec.Struct, frozen=True):
     """A message to expand from `cursor` on ('' at its beginning), or a second look at one."""
 
     entry: str
@@ -692,13 +693,13 @@ def _steps(steps: Sequence[Step]) -> _Steps:
     of_tasks: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     single: list[tuple[str, str]] = []
     pages: list[tuple[str, str]] = []
-    for entry, state, following, group, turn in steps:
-        if group:
-            of_tasks[group, turn].append(entry)
+    for one in steps:
+        if one.group:
+            of_tasks[one.group, one.turn].append(one.entry)
         else:
-            single.append((entry, state))
-        if following != DONE:
-            pages.append((entry, following))
+            single.append((one.entry, one.state))
+        if one.following != DONE:
+            pages.append((one.entry, one.following))
     tasks = [(group, turn, len(entries)) for (group, turn), entries in of_tasks.items()]
     return _Steps(tasks, list(chain.from_iterable(of_tasks.values())), single, pages)
 
@@ -737,7 +738,8 @@ def _counted(one: Missed, what: Counted) -> Sequence[Any]:
 
 
 def _numbers(listed: bytes) -> list[int]:
-    return [int(n) for n in listed.split(b",") if n]
+    """Numbers that are separated by commas; there may be one behind the last, too."""
+    return _decode_numbers(b"[%b]" % listed.rstrip(b","))
 
 
 def _waits(listed: Sequence[Any]) -> dict[int, tuple[int, str]]:

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from producers import events as ev
 from tests.integration.pipeline.harness import START, Pipeline, message, stamp, token, user_of
@@ -174,7 +175,7 @@ def test_it_is_what_take_messages_would_have_given(channel):
     taken = opened_for_idle(channel)
     channel.later()
     again = channel.journal.take_messages("urgent", 100)
-    assert [one._replace(turn="") for one in again] == [one._replace(turn="") for one in taken]
+    assert [replace(one, turn="") for one in again] == [replace(one, turn="") for one in taken]
     assert channel.fan_out.expand(taken).batches.total() == 0, "the other one has them"
     assert channel.fan_out.expand(again).batches.total() == 1
 

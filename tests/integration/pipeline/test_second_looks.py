@@ -1,6 +1,7 @@
 """A second look: its users are decided by all rules but those of presence, as everything is by then. It is done once."""
 
 import pytest
+from msgspec.structs import replace
 
 from producers import events as ev
 from tests.integration.pipeline.harness import message, stamp, user_of
@@ -105,7 +106,7 @@ def test_many_users_are_several_second_looks_and_each_has_its_own_number():
     opened = Opened("1-1", "demo", "", b"{}", 11, "")
     plan.look_again(opened, 0, "online", 30, [f"u{n}" for n in range(MOST + 1)])
     plan.look_again(opened, 0, "fold", 10, ["han"], {"n": 1})
-    plan.look_again(opened._replace(look="0.1"), 0, "fold", 10, ["r2"])
+    plan.look_again(replace(opened, look="0.1"), 0, "fold", 10, ["r2"])
     assert [(one.number, one.look.kind, len(one.look.users)) for one in plan.looks] == [
         ("0.0", "online", MOST),
         ("0.1", "online", 1),
