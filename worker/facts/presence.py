@@ -36,6 +36,8 @@ class Presence(CandidateFacts[None]):
                     users[what, one.event.app].update(one.users)
         names = {_KEYS[what](app, user): (what, app, user) for (what, app), some in users.items() for user in some}
         values, read = presence.read(sources.partition.any_slot, names, marked)
+        if not values and not any(read):
+            return {}
         known: dict[_Place, dict[str, bytes]] = {}
         for key, value in values.items():
             what, app, user = names[key]

@@ -58,7 +58,8 @@ class Plan:
         self.accounts: list[bytes] = []
         #: Expansions that go on, on the bulk lane.
         self.unfinished = 0
-        self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        #: By app. A Counter takes twice as long to add to.
+        self.counts: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.looks: list[QueuedLook] = []
         #: What is left of messages for those in quiet time.
         self.missed: list[Missed] = []
@@ -93,9 +94,11 @@ class Plan:
     ) -> None:
         """An event that is no message is expanded. `skipped`: users by the reason. `delayed`: as of `look_again`."""
         considered = len(pushed) + sum(map(len, skipped.values()))
-        found = {"considered": considered, "pushed": len(pushed)}
-        found |= {f"skipped.{reason}": len(users) for reason, users in skipped.items()}
-        self.counts[opened.app] += Counter(found)
+        count = self.counts[opened.app]
+        count["considered"] += considered
+        count["pushed"] += len(pushed)
+        for reason, users in skipped.items():
+            count[f"skipped.{reason}"] += len(users)
         account = {"considered": considered, "pushed": pushed, "skipped": skipped, **delayed}
         self.take(opened, DONE, event, 0, account)
 

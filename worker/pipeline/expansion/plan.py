@@ -12,6 +12,7 @@ from worker.core.batch import Lane
 from worker.core.model import Device
 from worker.core.names import clean_name
 from worker.core.privacy import FULL, is_unsealed
+from worker.core.quiet import NOBODY as QUIET_FOR_NOBODY
 from worker.core.reminder import name_of
 from worker.core.rules import NOT_IN_THREAD, OVER_CAP, SENDER, THREAD_FULL, Why, counted
 from worker.core.templates import Templates
@@ -84,7 +85,8 @@ class MessagePlan(Plan):
 
     def skip(self, message: Expanding, reason: str) -> None:
         """The whole message is skipped, or what is left of it."""
-        self._note_answer(message)
+        if message.app.attention.remind_after is not None:
+            self._note_answer(message)
         count = self.counts[message.event.app]
         account: dict[str, Any] = {"message": reason}
         count["messages"] += message.begins
@@ -100,7 +102,8 @@ class MessagePlan(Plan):
     def add(self, decided: Decided, continuation: Continuation) -> None:
         message, decision = decided.page.message, decided.decision
         pushes, skips, delayed = decision.pushes, decision.skips, decision.delayed
-        self._note_answer(message)
+        if message.app.attention.remind_after is not None:
+            self._note_answer(message)
         following, unseen = continuation
         skipped: dict[str, list[str]] = {}
         by: dict[str, str] = {}
@@ -112,9 +115,10 @@ class MessagePlan(Plan):
         considered = 0 if message.is_queued_anew else len(pushes) + len(skips) + behind
         count = self.counts[message.event.app]
         count["messages"] += message.begins
-        count["considered"] += considered
-        count["jobs"] += self._add_jobs(decided, continuation) if pushes else 0
+        if pushes:
+            count["jobs"] += self._add_jobs(decided, continuation)
         if considered:
+            count["considered"] += considered
             count["pushed"] += len(pushes)
             for reason, users in skipped.items():
                 count[f"skipped.{reason}"] += len(users)
@@ -123,23 +127,33 @@ class MessagePlan(Plan):
             "pushed": [push.user for push in pushes],
             "skipped": skipped,
         }
-        self.missed += missed(decided, self._moment / 1000) if decided.silent.refused else ()
         if by:
             account["by"] = by
-        if through := decided.silent.passed:
-            account["passed"] = {push.user: through[push.user] for push in pushes if push.user in through}
-        if delayed:
+        if delayed or unseen or decided.silent is not QUIET_FOR_NOBODY:
+            account |= self._not_now(decided, unseen)
+        self.take(message.opened, following, message.event, message.cursor.page, account)
+
+    def _not_now(self, decided: Decided, unseen: Mapping[str, int]) -> dict[str, Any]:
+        """Those for whom it is quiet, who are decided later, or who were only counted. Returns what the account says."""
+        decision, (refused, through) = decided.decision, decided.silent
+        count = self.counts[decided.page.message.event.app]
+        account: dict[str, Any] = {}
+        if refused:
+            self.missed += missed(decided, self._moment / 1000)
+        if through:
+            account["passed"] = {push.user: through[push.user] for push in decision.pushes if push.user in through}
+        if decision.delayed:
             account |= self._delay(decided)
-            count["delayed"] += len(delayed)
+            count["delayed"] += len(decision.delayed)
         if unseen:
             account["rest"] = unseen
             for reason, number in unseen.items():
                 count[f"skipped.{reason}"] += number
-        self.take(message.opened, following, message.event, message.cursor.page, account)
+        return account
 
     def _note_answer(self, message: Expanding) -> None:
         """Whoever writes in a conversation has read it, and is reminded of it no more."""
-        if message.app.attention.remind_after is not None and message.begins:
+        if message.begins:
             thread = message.event.message.parent_id or ""
             self.answered.append(name_of(*message.key, thread, message.event.sender.id))
 
@@ -235,14 +249,15 @@ def _by_variant(decided: Decided) -> Mapping[Variant, Sequence[Device]]:
     message = decided.page.message.event.message
     groups, badges = groups_of(message) if message.mentions.groups else {}, message.badges
     if not (quieted or groups or disclosures or badges):
-        by_why: dict[Why, list[Device]] = {}
+        found: dict[Variant, list[Device]] = {}
+        verdict = None
         for push in pushes:
-            why = push.verdict.on[0]
-            if why in by_why:
-                by_why[why] += push.devices
-            else:
-                by_why[why] = [*push.devices]
-        return {_for(why): devices for why, devices in by_why.items()}
+            # Most users of a message have the same one.
+            if push.verdict is not verdict:
+                verdict = push.verdict
+                devices = found.setdefault(_for(verdict.on[0]), [])
+            devices += push.devices
+        return found
     wanted: defaultdict[Variant, list[Device]] = defaultdict(list)
     for push in pushes:
         sound, stands_for, _ = quieted.get(push.user, _AS_IT_IS)
