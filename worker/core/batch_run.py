@@ -140,8 +140,8 @@ class BatchRun:
         # Together, and at once: each later look at all of them finds them out of the processor's cache.
         sendings = self.batch.sendings
         self.kinds = frozenset([sending.kind for sending in sendings])
-        self.first_came = min([sending.at for sending in sendings])
-        self.first_expires = min([sending.expires_at for sending in sendings])
+        self.first_came = min([sending.at for sending in sendings], default=0)
+        self.first_expires = min([sending.expires_at for sending in sendings], default=0)
         self.tried = max([job.attempt for job in self.jobs], default=0) > 0
 
     @property
@@ -214,8 +214,8 @@ class BatchRun:
         if len(set(devices)) == len(devices):
             return found
         for place, device in enumerate(devices):
-            if device in last:
-                found[last[device]] = place
+            if (before := last.get(device)) is not None:
+                found[before] = place
             last[device] = place
         return found
 

@@ -440,3 +440,17 @@ def test_the_devices_of_all_jobs_and_of_some_are_those_of_the_jobs() -> None:
     assert run.following(run.pending()) == {0: 2}
     run.set_numbers([4, 5, 6])
     assert (run.badges, run.device_of_each(range(3))) == ([4, 5, 6], [7, 9, 7])
+
+
+def test_what_steps_ask_of_every_batch_is_known_as_its_run_begins() -> None:
+    sendings = [sending(at=7, expires_at=90, kind="call"), sending(at=5, expires_at=95), sending(at=6, expires_at=80)]
+    run = new_run(job(1), job(2, sending=1), sendings=sendings)
+    assert (run.kinds, run.first_came, run.first_expires, run.tried) == ({"call", ""}, 5, 80, False)
+    assert new_run(job(1), job(2, attempt=1)).tried
+
+
+def test_each_job_knows_the_next_one_to_its_device() -> None:
+    run = new_run(job(1), job(2), job(1), job(1), job(2))
+    assert run.following(range(5)) == {0: 2, 2: 3, 1: 4}
+    assert run.following([1, 3, 4]) == {0: 2}
+    assert new_run().following(range(3)) == {}
