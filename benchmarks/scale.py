@@ -5,7 +5,7 @@ go on at a pace. The bars: the peak of a worker's memory grows by at most 50 MB,
 times what it is in calm.
 
 `partitions`: sixteen apps over 1, 2 and 4 partitions, on one Valkey and on a cluster of three. The bar: CPU a push within 10 % of
-that of one partition on as many servers.
+that of one partition on as many servers. What a system uses while it is idle is a figure of its own and no part of a push.
 
     python -m benchmarks.scale --json [--quick]
     python -m benchmarks.scale --json --parts partitions --repeats 5
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--partitions", type=int, nargs="+", default=(1, 2, 4), help="numbers of partitions (1 2 4)")
     parser.add_argument("--servers", type=int, nargs="+", default=(1, 3), help="numbers of Valkey servers (1 3)")
-    parser.add_argument("--repeats", type=int, help="systems of each variant, in turn (default: 3; 1 with --quick)")
+    parser.add_argument("--repeats", type=int, help="systems of each variant (default: 3; 1 with --quick)")
     parser.add_argument("--rounds", type=int, default=3, help="of messages in each system (%(default)s)")
     parser.add_argument("--scale", type=float, help="part of a round's messages (default: 1; 0.25 with --quick)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (%(default)s)")

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +38,10 @@ MEMBERS: Final = 50
 _SLOTS: Final = 16_384
 _PATIENCE: Final = 30.0
 _GENERATION: Final = 2
+
+
+#: Partitions, and servers of Valkey.
+Variant = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,9 @@ LOADS: Final = (Load("channels_of_50", CHANNELS, MEMBERS), Load("direct_messages
 #: Messages of a round.
 MESSAGES: Final = {"channels_of_50": 480, "direct_messages": 4_800}
 _WARM_UPS: Final = 2
+#: Seconds over which an idle system is measured, and from the end of a load until it counts as idle.
+_IDLE: Final = 10.0
+_REST: Final = 5.0
 #: CPU a push, times that of one partition.
 BAR: Final = 1.1
 
@@ -160,43 +167,81 @@ def people(place: Stage) -> None:
     place.sql("VACUUM ANALYZE carillon.members", "VACUUM ANALYZE carillon.devices", "VACUUM ANALYZE carillon.channels")
 
 
-def run(system: System, load: Load, messages: int) -> dict[str, Any]:
-    """CPU microseconds a push by process, and the rate, of so many messages at once."""
+def run(system: System, load: Load, messages: int, idle: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """CPU microseconds a push by process, and the rate, of so many messages at once.
+
+    What the system uses anyway does not count: `idle`, CPU milliseconds a second by process. Nor do this process's looks at it.
+    """
     pushes = messages * (load.members - 1)
-    wanted, before, began = system.accepted() + pushes, costs(system.groups), time.perf_counter()
+    wanted, before, own, began = system.accepted() + pushes, costs(system.groups), time.process_time(), time.time()
     system.publish(load.events(messages, f"{load.name}-{time.monotonic_ns():x}"))
+    published = time.process_time() - own
     system.wait(lambda: system.accepted() >= wanted, "all pushes accepted")
-    took = time.perf_counter() - began
+    took = time.time() - began
     system.wait(system.idle, "an idle system")
-    after = costs(system.groups)
+    after, seconds = costs(system.groups), time.time() - began
     if system.accepted() != wanted:
         raise RuntimeError(f"{system.accepted() - wanted} pushes more than there are devices")
-    cpu = {name: round((after[name] - before[name]) * 1e6 / pushes, 1) for name in after if name != "simulator"}
+    used = {name: after[name] - before[name] - (idle or {}).get(name, 0.0) * seconds / 1e3 for name in _counted(system)}
+    cpu = {name: round(part * 1e6 / pushes, 1) for name, part in {"publisher": published, **used}.items()}
     return {"rate": round(pushes / took, 1), "cpu_us_per_push": cpu, "all": round(sum(cpu.values()), 1)}
 
 
-def measure(variants: Sequence[tuple[int, int]], repeats: int, rounds: int, scale: float) -> dict[str, Any]:
-    """By variant (partitions, servers) and load, medians over repeats of so many rounds each, and ratios to one partition."""
-    found: dict[tuple[int, int], dict[str, list[dict[str, Any]]]] = {one: {} for one in variants}
+def _counted(system: System) -> list[str]:
+    return [name for name in system.groups if name != "simulator"]
+
+
+def idle_costs(systems: Sequence[System]) -> list[dict[str, float]]:
+    """CPU milliseconds a second by process, of each system while nothing is published."""
+    time.sleep(_REST)
+    before, began = [costs(system.groups) for system in systems], time.time()
+    time.sleep(_IDLE)
+    after, seconds = [costs(system.groups) for system in systems], time.time() - began
+    return [
+        {name: round((late[name] - early[name]) * 1e3 / seconds, 2) for name in _counted(system)}
+        for system, early, late in zip(systems, before, after, strict=True)
+    ]
+
+
+def measure(variants: Sequence[Variant], repeats: int, rounds: int, scale: float) -> dict[str, Any]:
+    """By variant and load, medians over repeats of so many rounds each, and ratios to one partition.
+
+    Variants of as many servers run at once, and their rounds in turn: what else the machine does meets all of them.
+    """
+    found: dict[Variant, dict[str, list[dict[str, Any]]]] = {one: {} for one in variants}
+    idle: dict[Variant, list[dict[str, float]]] = {one: [] for one in variants}
     for _ in range(repeats):
-        for variant in variants:
-            with placed(*variant, processes=2) as system:
+        for servers in dict.fromkeys(servers for _, servers in variants):
+            with ExitStack() as stack:
+                systems = {one: stack.enter_context(placed(*one, processes=2)) for one in variants if one[1] == servers}
+                for load in LOADS:
+                    for system in systems.values():
+                        for _ in range(_WARM_UPS):
+                            run(system, load, APPS * 4)
+                for variant, used in zip(systems, idle_costs([*systems.values()]), strict=True):
+                    idle[variant].append(used)
+                    say(f"{variant[0]} partitions, {servers} servers, idle, CPU ms a second: {used}")
                 for load in LOADS:
                     messages = max(APPS, int(MESSAGES[load.name] * scale))
-                    for _ in range(_WARM_UPS):
-                        run(system, load, min(APPS * 4, messages))
                     for _ in range(rounds):
-                        one = run(system, load, messages)
-                        found[variant].setdefault(load.name, []).append(one)
-                        say(f"{variant[0]} partitions, {variant[1]} servers, {load.name:16} {one}")
+                        for variant, system in systems.items():
+                            one = run(system, load, messages, idle[variant][-1])
+                            found[variant].setdefault(load.name, []).append(one)
+                            say(f"{variant[0]} partitions, {servers} servers, {load.name:16} {one}")
     return {
         "variants": [
             {"partitions": partitions, "servers": servers, "loads": {load.name: _of(one, load) for load in LOADS}}
+            | {"idle_cpu_ms_per_second": _median(idle[partitions, servers])}
             | {"times_one_partition": _times(found, (partitions, servers))}
             for (partitions, servers), one in found.items()
         ],
         "within_bar": all(ratio <= BAR for variant in found for ratio in _times(found, variant).values()),
     }
+
+
+def _median(idle: Sequence[dict[str, float]]) -> dict[str, float]:
+    by_process = {name: round(median(one[name] for one in idle), 1) for name in idle[0]}
+    return by_process | {"all": round(sum(by_process.values()), 1)}
 
 
 def _of(found: dict[str, list[dict[str, Any]]], load: Load) -> dict[str, Any]:
@@ -210,7 +255,7 @@ def _of(found: dict[str, list[dict[str, Any]]], load: Load) -> dict[str, Any]:
     }
 
 
-def _times(found: dict[tuple[int, int], dict[str, list[dict[str, Any]]]], variant: tuple[int, int]) -> dict[str, float]:
+def _times(found: dict[Variant, dict[str, list[dict[str, Any]]]], variant: Variant) -> dict[str, float]:
     """CPU a push, times that of one partition on as many servers, by load."""
     one = found.get((1, variant[1]))
     if one is None:
