@@ -124,7 +124,8 @@ class ReplyTo(Part, frozen=True):
     user: Id
 
 
-_NO_MENTIONS: Final = Mentions()
+#: Of a message that says nothing of it.
+NO_MENTIONS: Final = Mentions()
 
 
 class EditedMessage(Part, frozen=True):
@@ -139,7 +140,7 @@ class EditedMessage(Part, frozen=True):
     mentioned: Mentioned = []
     #: Every candidate counts as mentioned, and the member cap does not apply: what a chat calls @all or @channel.
     mentions_everyone: bool = False
-    mentions: Mentions = _NO_MENTIONS
+    mentions: Mentions = NO_MENTIONS
     reply_to: ReplyTo | None = None
     #: Whether a reply is shown in the channel as well.
     also_in_channel: bool = False
@@ -825,7 +826,7 @@ def _ids_have_control(event: AnyEvent) -> bool:
     if not isinstance(event, MessageNew):
         return True
     message, sender = event.message, event.sender
-    if message.mentions is not _NO_MENTIONS or message.reply_to or message.badges:
+    if message.mentions is not NO_MENTIONS or message.reply_to or message.badges:
         return True
     ids = [event.id, event.app, event.channel.id, message.id, message.kind, sender.id, *message.mentioned]
     optional = (message.parent_id or "", message.parent_sender or "", sender.image or "", *(event.recipients or ()))

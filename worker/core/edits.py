@@ -7,10 +7,9 @@ from typing import Final
 
 import msgspec
 
-from producers.events import EditedMessage, Mentions, Message, MessageNew, MessageUpdated
+from producers.events import NO_MENTIONS, EditedMessage, Message, MessageNew, MessageUpdated
 
 _FIELDS: Final = EditedMessage.__struct_fields__
-_NO_MENTIONS: Final = Mentions()
 _CONTENT: Final = blake2b(digest_size=8)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -20,7 +19,7 @@ def content_of(message: EditedMessage) -> str:
     content = _CONTENT.copy()
     content.update(message.text.encode())
     mentions = message.mentions
-    if message.mentioned or message.mentions_everyone or mentions != _NO_MENTIONS:
+    if message.mentioned or message.mentions_everyone or mentions != NO_MENTIONS:
         content.update(b"\0" + _encode((sorted(message.mentioned), message.mentions_everyone, mentions)))
     return content.hexdigest()
 

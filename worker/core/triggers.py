@@ -7,7 +7,7 @@ calls there are more.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple, get_args
 
-from producers.events import Group, Mentions, Message, MessageNew
+from producers.events import NO_MENTIONS, Group, Message, MessageNew
 from producers.fields import ChannelKind, Trigger
 
 #: The most salient first.
@@ -40,7 +40,6 @@ class _Everybody(frozenset[str]):
 
 
 _EVERYBODY: Final = _Everybody()
-_NO_MENTIONS: Final = Mentions()
 
 
 def triggers(
@@ -97,7 +96,7 @@ def triggers(
 
 def _names_somebody(message: Message) -> bool:
     named = message.mentioned or message.mentions_everyone or message.reply_to or message.parent_id
-    return bool(named) or message.mentions != _NO_MENTIONS
+    return bool(named) or message.mentions != NO_MENTIONS
 
 
 def trigger(stored: str) -> Trigger | None:

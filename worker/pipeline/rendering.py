@@ -269,6 +269,9 @@ def _with(one: _Rendering, rendered: Rendered, template: Template | None) -> Sen
     message, event, variant, loud = one.message, one.message.event, one.variant, one.loud
     said, channel, sender, stands_for = event.message, event.channel.id, event.sender, variant.stands_for
     mode, form = variant.disclosure.mode, variant.disclosure.form
+    badge = badge_of(said, variant.badge)
+    if template is not None and not template.counted:  # its own word goes before everything else
+        badge = LEAVE if template.badge is None else template.badge
     # Each folded one replaces the one before.
     shows = (f"burst:{channel}", "") if stands_for or message.one_banner else (said.id, channel)
     reminds, sender_name = 0, ""
@@ -285,7 +288,7 @@ def _with(one: _Rendering, rendered: Rendered, template: Template | None) -> Sen
         notification.collapse_id(event.app, *shows),
         "alert",
         loud.priority,
-        _badge(event, template, variant.badge),
+        badge,
         said.kind if form in ("full", "sender") else "",
         channel,
         message.place,
@@ -310,10 +313,3 @@ def _with(one: _Rendering, rendered: Rendered, template: Template | None) -> Sen
         reminds,
         sender_name,
     )
-
-
-def _badge(event: MessageNew, template: Template | None, number: int | None) -> int:
-    """The template's own word goes before everything else."""
-    if template is not None and not template.counted:
-        return LEAVE if template.badge is None else template.badge
-    return badge_of(event.message, number)
