@@ -6,7 +6,7 @@ No script reads or writes these keys.
 import logging
 import threading
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple, cast
 
 from redis.exceptions import ConnectionError as Unconnected
@@ -40,6 +40,7 @@ class Markers(NamedTuple):
     users: Sequence[str]
 
 
+@lru_cache(maxsize=8192)
 def marker(app: str, channel: str, thread: str | None = None) -> str:
     """The key of who has read a channel, or one of its threads."""
     return keys.READ(app, conversation(channel, thread or ""))
