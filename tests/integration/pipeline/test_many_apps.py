@@ -104,13 +104,13 @@ def test_quiet_streams_are_looked_at_in_turn_and_those_in_use_each_time(
     monkeypatch.setattr(rounds, "_IN_TURN", 500)
     many.lead()
     asked: list[set[str]] = []
-    figures = many.rounds._streams.figures
+    look = many.rounds._streams.look
 
     def spy(streams: Any) -> Any:
         asked.append(set(streams))
-        return figures(streams)
+        return look(streams)
 
-    monkeypatch.setattr(many.rounds._streams, "figures", spy)
+    monkeypatch.setattr(many.rounds._streams, "look", spy)
     many.redis.xadd(app_stream("app-5"), {"event": says("app-5", "e")})
     for _ in range(MANY // 500 + 1):
         many.rounds.look()
