@@ -11,6 +11,9 @@ LEAST: Final = 0.02
 #: Share of the largest step that a new leader begins with: the leader before it may have ended because of the stream.
 CAUTIOUS: Final = 1 / 8
 _SMALLEST: Final = 1 / 4096
+#: A step of this share or less takes long because of its round trips, or because others have the processor: with fewer entries it
+#: would take as long, and the stream would only come on more slowly.
+_FEW: Final = 1 / 32
 
 
 class Pace(NamedTuple):
@@ -25,7 +28,7 @@ class Pace(NamedTuple):
     def after(self, seconds: float, aim: float) -> Self:
         """A step took so long, and `aim` is how long it should."""
         factor = 2.0 if seconds * 2 <= aim else aim / seconds
-        return type(self)(min(1.0, max(_SMALLEST, self.share * factor)))
+        return type(self)(min(1.0, max(min(self.share, _FEW), self.share * factor)))
 
     def failed(self) -> Self:
         return type(self)(max(_SMALLEST, self.share * CAUTIOUS))

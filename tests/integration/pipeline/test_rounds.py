@@ -235,6 +235,16 @@ def test_a_step_shrinks_where_it_takes_long_or_fails_and_grows_back():
     assert pace.share == 1.0
 
 
+def test_a_step_of_few_entries_that_takes_long_is_made_smaller_only_where_it_fails():
+    pace = Pace(1.0)
+    for _ in range(50):
+        pace = pace.after(1.0, 0.02)
+    assert pace.of(500) == 15
+    pace = pace.failed()
+    assert pace.of(500) == 1
+    assert pace.after(1.0, 0.02) == pace
+
+
 # what is no event
 
 
