@@ -14,6 +14,7 @@ from tests.integration.pipeline.harness import START, Pipeline, message, stamp, 
 from tests.unit.core.test_ownership import Refusal, Write, owner
 from worker.core.model import Answer
 from worker.core.ownership import mark
+from worker.database.device_use import ROWS, Use
 from worker.database.device_writes import DeviceWrite, write_devices
 from worker.database.postgres import transaction
 
@@ -182,6 +183,18 @@ def test_the_last_accepted_push_is_noted_once_a_day(pipeline: Pipeline) -> None:
     with pipeline.pool.connection() as db:
         [(rows,)] = db.execute("SELECT count(*) FROM carillon.device_use").fetchall()
     assert rows == 1
+
+
+def test_the_last_accepted_push_of_very_many_is_noted_in_pieces_that_are_committed_one_by_one(
+    pipeline: Pipeline,
+) -> None:
+    devices, use = set(range(1, 2 * ROWS + 2)), Use()
+    with pipeline.pool.connection() as db:
+        assert use.note(db, devices) == len(devices)
+        assert use.note(db, devices) == 0
+        assert db.execute("SELECT count(*), count(DISTINCT xmin::text) FROM carillon.device_use").fetchall() == [
+            (len(devices), 3)
+        ]
 
 
 def test_stale_devices_are_kept_unless_an_app_says_how_long_and_then_counted(pipeline: Pipeline) -> None:
