@@ -37,13 +37,15 @@ class DropChanged:
     def _changed(self, run: BatchRun, shown: Mapping[int, Sending]) -> dict[int, Standing]:
         """How those of the sendings stand whose message was edited or deleted."""
         app = run.batch.app
-        asked = {number: (app, sending.channel, sending.message) for number, sending in shown.items()}
-        found = self.changes(app, {key for key in asked.values() if key[2]})
+        found = self.changes(app, {(app, one.channel, one.message) for one in shown.values() if one.message})
+        if not found:
+            return {}
         edits = run.app.attention.edits != "off"
+        changed = {number: found.get((app, one.channel, one.message)) for number, one in shown.items()}
         return {
-            number: Standing(deleted=found[key].deleted, edited=edits and _is_edited(found[key], shown[number]))
-            for number, key in asked.items()
-            if key in found
+            number: Standing(deleted=change.deleted, edited=edits and _is_edited(change, shown[number]))
+            for number, change in changed.items()
+            if change is not None
         }
 
     def _read(self, run: BatchRun, shown: Mapping[int, Sending]) -> set[int]:
