@@ -24,10 +24,7 @@ APPLE = [(":status", "200"), ("apns-id", "A56D44BE-8A2D-4F2F-B5B3-7A4B1C0D0E0F")
 
 
 def encoded(*, huffman: bool) -> bytes:
-    encoder = Encoder()
-    encoder.header_table_size = 0
-    encoder.encode([(":status", "200")])
-    return encoder.encode(APPLE, huffman=huffman)
+    return block_of(APPLE, huffman=huffman)
 
 
 def test_apples_acceptance_is_recognised_whether_huffman_coded_or_not() -> None:
@@ -55,6 +52,20 @@ def test_whatever_it_says_yes_to_is_an_acceptance_to_the_library_too(
         return
     head = HeaderReader(answers).read(bytes(block))
     assert head == (200, {})
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.uuids().map(str), min_size=2, max_size=6), st.binary(max_size=2), st.integers(0, 60))
+def test_coded_ids_of_other_lengths_are_recognised_by_what_is_before_them(
+    ids: list[str], patch: bytes, place: int
+) -> None:
+    plain = PlainSuccess()
+    blocks = [coded_block([(":status", "200"), ("apns-id", id)]) for id in ids]
+    assert all(plain.matches(block, 0, len(block)) for block in blocks)
+    broken = bytearray(blocks[-1])
+    place %= len(broken)
+    broken[place : place + len(patch)] = patch
+    assert plain.matches(bytes(broken), 0, len(broken)) is PlainSuccess().matches(bytes(broken), 0, len(broken))
 
 
 @settings(max_examples=200, deadline=None)
@@ -122,11 +133,19 @@ def answer(stream: int, kind: str) -> bytes:
     return frames.pack_headers(stream, block, end_stream=True, max_frame_size=16_384)
 
 
-def plain_block(fields: list[tuple[str, str]]) -> bytes:
+def block_of(fields: list[tuple[str, str]], *, huffman: bool) -> bytes:
     encoder = Encoder()
     encoder.header_table_size = 0
     encoder.encode([(":status", "200")])
-    return encoder.encode(fields, huffman=False)
+    return encoder.encode(fields, huffman=huffman)
+
+
+def plain_block(fields: list[tuple[str, str]]) -> bytes:
+    return block_of(fields, huffman=False)
+
+
+def coded_block(fields: list[tuple[str, str]]) -> bytes:
+    return block_of(fields, huffman=True)
 
 
 KINDS = st.sampled_from(["usual"] * 12 + ["gone", "long", "blank", "body"])

@@ -10,6 +10,7 @@ from typing import Final
 from hpack.huffman_constants import REQUEST_CODES, REQUEST_CODES_LENGTH
 
 _UNKNOWN: Final = 0xFFFF
+#: The smallest of these two: all else is a node.
 _BAD: Final = 0xFFFE
 _FIRST_VISIBLE, _LAST_VISIBLE = 0x21, 0x7E
 
@@ -27,16 +28,17 @@ class _Tree:
     def __init__(self) -> None:
         #: For each inner node, where a 0 and a 1 lead: another node, 0 after a whole symbol, or `_BAD`.
         self.nodes: list[list[int]] = [[_BAD, _BAD]]
-        #: Nodes that padding may end in: up to seven ones (§5.2).
+        #: Rows that padding may end in: up to seven ones (§5.2).
         self.ends: set[int] = set()
         for octet in range(_FIRST_VISIBLE, _LAST_VISIBLE + 1):
             self._add(f"{REQUEST_CODES[octet]:0{REQUEST_CODES_LENGTH[octet]}b}")
         node = 0
         for _ in range(8):
-            self.ends.add(node)
+            self.ends.add(node * 256)
             node = self.nodes[node][1]
             if node in (0, _BAD):
                 break
+        #: A row of 256 for each node, by the octet: the row to which that leads.
         self.steps = array("H", [_UNKNOWN]) * (len(self.nodes) * 256)
 
     def _add(self, code: str) -> None:
@@ -48,14 +50,14 @@ class _Tree:
             node = self.nodes[node][int(bit)]
         self.nodes[node][int(code[-1])] = 0
 
-    def step(self, node: int, octet: int) -> int:
-        """The node to which `octet` leads from `node`; remembers it."""
-        after = node
+    def step(self, row: int, octet: int) -> int:
+        """The row to which `octet` leads from `row`, or `_BAD`; remembers it."""
+        node = row // 256
         for shift in range(7, -1, -1):
-            after = self.nodes[after][octet >> shift & 1]
-            if after == _BAD:
+            node = self.nodes[node][octet >> shift & 1]
+            if node == _BAD:
                 break
-        self.steps[node * 256 + octet] = after
+        after = self.steps[row + octet] = node if node == _BAD else node * 256
         return after
 
 
@@ -64,12 +66,12 @@ _TREE: Final = _Tree()
 
 def is_visible(coded: bytes) -> bool:
     """Whether this decodes to visible ASCII without blanks, with correct padding."""
-    steps, node = _TREE.steps, 0
+    steps, row = _TREE.steps, 0
     for octet in coded:
-        after = steps[node * 256 + octet]
-        if after == _UNKNOWN:
-            after = _TREE.step(node, octet)
-        if after == _BAD:
-            return False
-        node = after
-    return node in _TREE.ends
+        after = steps[row + octet]
+        if after >= _BAD:
+            after = _TREE.step(row, octet)
+            if after == _BAD:
+                return False
+        row = after
+    return row in _TREE.ends
