@@ -44,7 +44,7 @@ BLAST: Final = 100_000
 #: Seconds between two messages of a pace, and between two that are alone.
 PACE: Final = 0.05
 ALONE: Final = 0.5
-#: Messages behind the proxy at least: a figure of few is that of chance.
+#: Messages behind the proxy: a figure of few is that of chance.
 ONE_BY_ONE: Final = 20
 #: Seconds that a message, and the blast, may take.
 PATIENCE: Final = 60.0
@@ -249,13 +249,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             proxy = stack.enter_context(DelayProxy(targets(place)))
             environ = proxied(place, proxy)
             with workers(place, environ, options.processes, environ["CARILLON_REDIS_URL"]) as sent:
-                result["round_trips"] = round_trips(sent, proxy, max(ONE_BY_ONE, messages // 15))
+                result["round_trips"] = round_trips(sent, proxy, options.alone)
                 say(f"round trips {result['round_trips']}")
                 proxy.delay = FAR
                 paced(sent, 3, 1.0)
-                result["far"] = figures(paced(sent, max(ONE_BY_ONE, messages // 15), 1.0)) | {
-                    "round_trip_ms": FAR * 2000
-                }
+                result["far"] = figures(paced(sent, options.alone, 1.0)) | {"round_trip_ms": FAR * 2000}
                 proxy.delay = 0.0
                 say(f"far         {result['far']}")
     result["bar"] = bars(result)
@@ -318,6 +316,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, the last line")
     parser.add_argument("--messages", type=int, default=300, help="of the calm pace (%(default)s)")
+    parser.add_argument(
+        "--alone", type=int, default=ONE_BY_ONE, help="messages one by one behind the proxy (%(default)s)"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help="part of the messages and of the blast (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (%(default)s)")
     parser.add_argument(
@@ -328,7 +329,7 @@ def main() -> None:
     options = parser.parse_args()
     end_on_sigterm()
     if options.against:
-        sizes = [f"--messages={options.messages}", f"--scale={options.scale}", f"--processes={options.processes}"]
+        sizes = [f"--{name}={getattr(options, name)}" for name in ("messages", "alone", "scale", "processes")]
         emit(compare(options.against, options.pairs, [*sizes, "--parts", *options.parts]), as_json=options.json)
         return
     began = time.monotonic()

@@ -58,7 +58,7 @@ def test_the_capacity_benchmark_simulates_what_it_measures_and_designs_with_part
 
 @pytest.mark.slow
 def test_the_latency_benchmark_gives_times_and_round_trips_of_a_direct_message() -> None:
-    found = last_line("benchmarks.latency", "--scale", "0.01", "--processes", "1")
+    found = last_line("benchmarks.latency", "--scale", "0.01", "--processes", "1", "--alone", "4")
     assert found["calm"]["p50_ms"] > 0
     assert found["blast"]["notifications"] == 1_000
     assert found["round_trips"]["to_accepted"]["both"] > 1
