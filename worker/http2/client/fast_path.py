@@ -29,13 +29,11 @@ class PlainSuccess:
     another length, too.
     """
 
-    __slots__ = ("_alike", "_before", "_ids", "_lead", "_length", "_seen", "size")
+    __slots__ = ("_alike", "_ids", "_lead", "_length", "_seen", "size")
 
     def __init__(self) -> None:
         #: Of the last one: what is before its last value, and octets of the whole.
         self._lead, self._length = b"\x88", 1
-        #: The same but for the length of that value; None: it has no field.
-        self._before: bytes | None = None
         #: How many were like it, and once they are enough, frames of such acceptances, and where their stream ids are.
         self._seen = 0
         self._alike: re.Pattern[bytes] | None = None
@@ -50,14 +48,14 @@ class PlainSuccess:
             self._seen += 1
             return _is_value(data[start + len(lead) : stop], lead[-1])
         place = start + len(lead)
-        if place < stop and self._before is not None and data.startswith(self._before, start):
+        # It has a field, and only the octet before the value, which is its length, differs.
+        if place < stop and len(lead) > 1 and data.startswith(lead[:-1], start):
             coded = data[place - 1]
             if coded >= _HUFFMAN and place + coded % _HUFFMAN == stop and stop - place <= _LONGEST_VALUE:
                 return visible.is_visible(data[place:stop])
         place = _last_value(data, start, stop)
         if place:
             self._lead, self._length = data[start:place], stop - start
-            self._before = data[start : place - 1] if place > start + 1 else None
             self._seen, self._alike = 0, None
         return place > 0
 
