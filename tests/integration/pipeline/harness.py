@@ -1,6 +1,7 @@
 """The pipeline on real engines in one thread: what workers do with Celery between the steps, done one step after another."""
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -148,6 +149,8 @@ class Pipeline:
         `keyspace`: where partitions are on several servers.
         """
         self.now = START.timestamp()
+        #: Held while a recorder writes.
+        self._recording = threading.Lock()
         self.redis, self.pool, self.redis_url = connect(redis_url), open_pool(postgres_url, size=4), redis_url
         self.keyspace = keyspace or Keyspace(self.redis, lambda _: layout)
         self.partition = self.keyspace.of_app("demo") if home is None else self.keyspace.partitions[at]
@@ -241,7 +244,15 @@ class Pipeline:
             "bulkhead": self.bulkhead,
             "homes": self.homes,
         }
-        return Delivery(**(parts | others))
+        delivery = Delivery(**(parts | others))
+        record, recording = delivery.recorder.record, self._recording
+
+        def record_alone() -> None:
+            with recording:
+                record()
+
+        delivery.recorder.record = record_alone  # type: ignore[method-assign]
+        return delivery
 
     def close(self) -> None:
         self.lease.release()
@@ -353,7 +364,9 @@ class Pipeline:
         """
         # In one step: another thread may take a batch meanwhile.
         prefix = self.partition.prefix
-        self.redis.eval(_LATER, 1, f"{prefix}due", f"{prefix}batch:", seconds, int(leases))
+        # The thread of a process that died writes no more: what it had begun to write would begin the lease anew.
+        with self._recording:
+            self.redis.eval(_LATER, 1, f"{prefix}due", f"{prefix}batch:", seconds, int(leases))
         looks: Any = self.redis.zrange(f"{prefix}looks:due", 0, -1, withscores=True)
         for look, at in looks:
             self.redis.zadd(f"{prefix}looks:due", {look: at - seconds}, xx=True)
