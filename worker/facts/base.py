@@ -8,7 +8,6 @@ import msgspec
 
 from producers.events import MessageNew
 from worker.core.model import AppSettings
-from worker.database.bulk import Reading
 from worker.database.postgres import Connection, Pool
 from worker.database.retention import Forget
 from worker.state.partition import Partition
@@ -78,6 +77,8 @@ class Candidates(msgspec.Struct, frozen=True):
     again: bool = False
     #: Which of the facts of `used` the app has any rows of.
     used: Collection[str] = ()
+    #: Whether anybody may have muted the sender.
+    sender_muted: bool = True
 
 
 class CandidateFacts(Fact[Row]):
@@ -100,8 +101,3 @@ class CandidateFact(Fact[Row]):
 
         One read for all messages. A message with no such user may be missing: usually all are.
         """
-
-    def reading(self, sources: Sources, asked: Sequence[Candidates]) -> Reading[Mapping[int, Collection[str]]]:
-        """The same, where it is found in Postgres: its queries go there with those of other facts."""
-        yield from ()
-        return self.read(sources, asked)

@@ -27,21 +27,7 @@ class Mutes(CandidateFact[StandingWrite]):
         _TABLE.write(db, rows)
 
     def read(self, sources: Sources, asked: Sequence[Candidates]) -> Mapping[int, Collection[str]]:
-        return bulk.found(sources.pool, self.reading(sources, asked))
-
-    def reading(self, sources: Sources, asked: Sequence[Candidates]) -> bulk.Reading[Mapping[int, Collection[str]]]:
-        """Most senders are muted by nobody: they are found first."""
-        place = min((one.place for one in asked), default=0)
-        senders = {(one.event.app, one.event.sender.id) for one in asked if one.users}
-        targets = yield bulk.Query(
-            "SELECT k.app, k.target FROM unnest(%b::text[], %b::text[]) AS k (app, target)"
-            " WHERE EXISTS (SELECT FROM carillon.mutes m WHERE m.app = k.app AND m.target = k.target AND m.muted)"
-            " OR EXISTS (SELECT FROM carillon.mute_past p WHERE p.app = k.app AND p.target = k.target AND p.until > %s)",
-            senders,
-            (place,),
-        )
-        muted = set(targets)
-        concerned = {n: one for n, one in enumerate(asked) if (one.event.app, one.event.sender.id) in muted}
+        concerned = {n: one for n, one in enumerate(asked) if one.sender_muted}
         return _TABLE.so_of(sources.pool, concerned, lambda one, user: (one.event.app, user, one.event.sender.id))
 
     def forgets(self, days: int) -> Sequence[Forget]:
@@ -49,3 +35,15 @@ class Mutes(CandidateFact[StandingWrite]):
 
 
 MUTES: Final = Mutes()
+
+
+def reading_muted(users: Collection[tuple[str, str]], place: int) -> bulk.Reading[set[tuple[str, str]]]:
+    """Those (app, user) whom anybody has muted at the place or behind it: most senders are muted by nobody."""
+    rows = yield bulk.Query(
+        "SELECT k.app, k.target FROM unnest(%b::text[], %b::text[]) AS k (app, target)"
+        " WHERE EXISTS (SELECT FROM carillon.mutes m WHERE m.app = k.app AND m.target = k.target AND m.muted)"
+        " OR EXISTS (SELECT FROM carillon.mute_past p WHERE p.app = k.app AND p.target = k.target AND p.until > %s)",
+        users,
+        (place,),
+    )
+    return {(app, user) for app, user in rows}

@@ -1,5 +1,6 @@
 """A backlog is taken in large pieces, which have their bounds: what is held, how many members are considered, who is at fault."""
 
+import secrets
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -7,9 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.integration.pipeline.harness import message, user_of
+from producers.events import UserMuted, UserUnmuted
+from tests.integration.pipeline.harness import message, stamp, user_of
 from worker.core.model import AppSettings
 from worker.core.position import position
+from worker.database.postgres import open_pool
+from worker.pipeline.expansion.fan_out import FanOut
 from worker.process import tasks
 
 
@@ -102,6 +106,39 @@ def test_what_somebody_else_has_meanwhile_is_not_given_back(pipeline):
     pipeline.later()
     pipeline.journal.give_back("urgent", [first, second])
     assert [one.entry for one in pipeline.journal.take_messages("urgent", 10)] == [second.entry]
+
+
+def test_a_message_that_lists_its_users_is_decided_after_one_round_trip_to_postgres(pipeline):
+    pipeline.member("general", "leia", "han", "lando")
+    pipeline.publish(message(id="e1", recipients=["han", "leia", "lando", "nobody"]))
+    pipeline.take()
+    with open_pool(pipeline.postgres_url, size=1) as pool:
+        fan_out = FanOut(
+            *(pool, pipeline.partition, pipeline.journal, pipeline.apps),
+            page=1000,
+            batch=500,
+            now=lambda: pipeline.now,
+            new_id=lambda: secrets.token_hex(8),
+        )
+        fan_out.expand(pipeline.journal.take_messages("urgent", 10))
+        assert pool.get_stats()["requests_num"] == 1
+    pipeline.deliver()
+    assert Counter(map(user_of, pipeline.apns.sent)) == {"han": 1, "lando": 1}
+    assert pipeline.account("e1")["page:0"]["skipped"] == {"sender": ["leia"], "no_device": ["nobody"]}
+
+
+@pytest.mark.parametrize("listed", [3, 2], ids=["read with the channels", "read once it is known who is meant"])
+def test_who_muted_the_sender_or_is_listed_in_a_channel_with_others_is_decided_alike(pipeline, monkeypatch, listed):
+    monkeypatch.setattr("worker.pipeline.expansion.read.LISTED", listed)
+    pipeline.member("general", "leia", "han", "lando", "chewie")
+    pipeline.member("others", "luke", "wedge")
+    pipeline.publish(UserMuted(**stamp(), user="lando", target="leia"))
+    pipeline.publish(message(id="e1", recipients=["han", "lando", "chewie"]), message("others", sender="luke", id="e2"))
+    assert Counter(map(user_of, pipeline.run())) == {"han": 1, "chewie": 1, "wedge": 1}
+    assert pipeline.account("e1")["page:0"]["skipped"] == {"muted_sender": ["lando"]}
+    pipeline.publish(UserUnmuted(**stamp(1), user="lando", target="leia"))
+    pipeline.publish(message(id="e3", recipients=["han", "lando", "chewie"], seconds=2))
+    assert Counter(map(user_of, pipeline.run())) == {"han": 1, "lando": 1, "chewie": 1}
 
 
 class Picky:

@@ -77,6 +77,8 @@ class Expanding(msgspec.Struct):
     named_later: Collection[str] = ()
     #: Facts that the app has any rows of, among those of `worker/facts/used.py`.
     used: Collection[Used] = ()
+    #: Whether anybody may have muted the sender.
+    sender_muted: bool = True
     #: Its own time, ms since the epoch; UNIX seconds at which it came, and at which a push of it expires.
     written: int = 0
     came: int = 0

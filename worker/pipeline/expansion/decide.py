@@ -17,8 +17,7 @@ from worker.core.second_look import SecondLook
 from worker.core.taking_back import EDIT
 from worker.core.triggers import PLAIN as PLAIN_TRIGGERS
 from worker.core.triggers import Triggers, triggers
-from worker.database import bulk
-from worker.database.audience import Audience
+from worker.database.audience import Audience, UserKey
 from worker.facts import FACTS, preferences
 from worker.facts.base import CandidateFact, CandidateFacts, Candidates, Fact, Sources
 from worker.facts.preferences import Said
@@ -60,6 +59,13 @@ class Decided(msgspec.Struct, frozen=True):
     disclosures: Mapping[int, Disclosure] = _ALL
 
 
+class ReadEarly(NamedTuple):
+    """Users (app, id) whose active devices were read before it was known who is notified, and these, by app and user."""
+
+    users: Collection[UserKey] = ()
+    devices: Mapping[str, Mapping[str, Sequence[Device]]] = {}
+
+
 class _OfApp(msgspec.Struct, frozen=True):
     """What is known of an app's candidates."""
 
@@ -71,6 +77,7 @@ class _OfApp(msgspec.Struct, frozen=True):
     asking: bool
 
 
+_NOT_READ: Final = ReadEarly()
 _NOBODY: Final = _OfApp(_NO_DEVICES, (), asking=False)
 
 
@@ -88,17 +95,17 @@ class Decider:
         self._facts = [fact for fact in facts if isinstance(fact, CandidateFact)]
         self._several = [fact for fact in facts if isinstance(fact, CandidateFacts)]
 
-    def decide(self, pages: Sequence[CandidatePage], now: float) -> list[Decided]:
+    def decide(self, pages: Sequence[CandidatePage], now: float, early: ReadEarly = _NOT_READ) -> list[Decided]:
         """`now` in UNIX seconds."""
         said = self._said(pages)
         keyword = {n: _called_by(pages[n], users) for n, users in said.items()}
         called = [_triggers(page, keyword.get(n, ())) for n, page in enumerate(pages)]
         asked = [
-            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.again, one.used)
+            Candidates(one.event, one.app, one.seen_from, page.eligible(of), one.again, one.used, one.sender_muted)
             for page, of in zip(pages, called, strict=True)
             for one in (page.message,)
         ]
-        facts, devices = self._read(pages, asked)
+        facts, devices = self._read(pages, asked, early)
         of_apps = self._of_apps(devices)
         decided = []
         for n, page in enumerate(pages):
@@ -129,19 +136,20 @@ class Decider:
         return decided
 
     def _read(
-        self, pages: Sequence[CandidatePage], asked: Sequence[Candidates]
+        self, pages: Sequence[CandidatePage], asked: Sequence[Candidates], early: ReadEarly
     ) -> tuple[Mapping[int, Mapping[str, Collection[str]]], Mapping[str, Mapping[str, Sequence[Device]]]]:
         """The facts about each page's candidates, by its index and their names; and the devices by app and user."""
         facts: dict[int, dict[str, Collection[str]]] = {}
         users: defaultdict[str, set[str]] = defaultdict(set)
         for one in asked:
             users[one.event.app].update(one.users)
-        wanted = [(app, user) for app, of_app in users.items() for user in of_app]
-        readings = [fact.reading(self._sources, asked) for fact in self._facts]
-        *read, devices = bulk.together(self._sources.pool, [*readings, self._devices.reading_active(wanted)])
-        for fact, of_fact in zip(self._facts, read, strict=True):
-            for n, users in of_fact.items():
-                facts.setdefault(n, {})[fact.name] = users
+        wanted = [(app, user) for app, of_app in users.items() for user in of_app if (app, user) not in early.users]
+        devices: Mapping[str, Mapping[str, Sequence[Device]]] = self._devices.active(wanted)
+        if early.users:
+            devices = {app: {**early.devices.get(app, _NO_DEVICES), **devices.get(app, _NO_DEVICES)} for app in users}
+        for fact in self._facts:
+            for n, those in fact.read(self._sources, asked).items():
+                facts.setdefault(n, {})[fact.name] = those
         for several in self._several:
             for n, found in several.read_all(self._sources, asked).items():
                 facts.setdefault(n, {}).update(found)

@@ -20,7 +20,7 @@ from worker.database import bulk
 from worker.database.accepted import accepted
 from worker.database.audience import Audience
 from worker.database.postgres import Pool
-from worker.facts import FACTS, changes, channels, members, used
+from worker.facts import FACTS, changes, channels, members, mutes, used
 from worker.facts.base import Fact, Sources
 from worker.facts.members import Page, PageKey
 from worker.facts.used import Used
@@ -29,12 +29,12 @@ from worker.pipeline.expansion.activities import ActivityExpansion
 from worker.pipeline.expansion.admit import Expanding, admit, change, read_documents
 from worker.pipeline.expansion.calls import CallExpansion
 from worker.pipeline.expansion.daily import keep_to_days
-from worker.pipeline.expansion.decide import Decided, Decider
+from worker.pipeline.expansion.decide import Decided, Decider, ReadEarly
 from worker.pipeline.expansion.fold import quieten
 from worker.pipeline.expansion.patience import Patience
 from worker.pipeline.expansion.plan import MessagePlan, continuation
 from worker.pipeline.expansion.ptt import PttExpansion
-from worker.pipeline.expansion.read import first_pages, read_candidates
+from worker.pipeline.expansion.read import first_pages, listed_users, read_candidates
 from worker.pipeline.expansion.read_elsewhere import ReadElsewhere
 from worker.pipeline.expansion.retract import AFTER, Retraction
 from worker.pipeline.origins import DeviceOrigins
@@ -167,15 +167,17 @@ class FanOut:
         self, opened: Sequence[Opened], plan: MessagePlan, patience: Patience
     ) -> tuple[list[Expanding], list[Expanding]]:
         """Plans the messages. Returns those that are decided, and those that are for later. Raises `HomeAwayError`."""
-        messages, known = self._admit(opened, plan)
+        messages, known, early = self._admit(opened, plan)
         pages, later = read_candidates(self._pool, messages, self._page, patience, known)
-        decided = quieten(self._bursts, self._decider.decide(pages, self._now()), self._now())
+        decided = quieten(self._bursts, self._decider.decide(pages, self._now(), early), self._now())
         decided = keep_to_days(self._pool, self._days, decided, self._now())
         planned, unplanned = self._plan(decided, plan, patience)
         return planned, [*unplanned, *later]
 
-    def _admit(self, opened: Sequence[Opened], plan: MessagePlan) -> tuple[list[Expanding], Mapping[PageKey, Page]]:
-        """The messages to expand, and the pages of members that were read with their channels.
+    def _admit(
+        self, opened: Sequence[Opened], plan: MessagePlan
+    ) -> tuple[list[Expanding], Mapping[PageKey, Page], ReadEarly]:
+        """The messages to expand, and the pages of members and the devices that were read with their channels.
 
         What is not for a channel, and what a rule skips as a whole, is planned already.
         """
@@ -189,14 +191,19 @@ class FanOut:
         self._retraction.plan(documents.deletions, plan)
         messages = documents.messages
         first = min((message.place for message in messages), default=0)
-        of_apps, known, pages = bulk.together(
+        listed = listed_users(messages)
+        of_apps, muted, devices, known, pages = bulk.together(
             self._pool,
             [
                 used.reading({message.event.app for message in messages}),
+                mutes.reading_muted({(message.event.app, message.event.sender.id) for message in messages}, first),
+                self._devices.reading_active(listed),
                 channels.reading({message.key for message in messages}, first),
                 members.reading(self._pool, first_pages(messages, self._page), self._page),
             ],
         )
+        for message in messages:
+            message.sender_muted = (message.event.app, message.event.sender.id) in muted
         if of_apps:
             self._change(messages, of_apps)
         admitted, skipped = admit(messages, known, self._now())
@@ -206,7 +213,7 @@ class FanOut:
             said = message.app.attention
             if said.wide_mention_limit is not None or said.remind_after is not None:
                 message.wide, message.reminds = self._is_wide(message), self._reminds(message)
-        return admitted, pages
+        return admitted, pages, ReadEarly(listed, devices)
 
     def _is_wide(self, message: Expanding) -> bool:
         """Whether here and everyone may call the whole channel."""

@@ -8,6 +8,7 @@ import msgspec
 
 from worker.core.places import Interval, held
 from worker.core.triggers import Triggers, callees, first_candidates, in_channel
+from worker.database.audience import UserKey
 from worker.database.postgres import Pool
 from worker.facts import members, preferences, threads
 from worker.facts.members import Page, PageKey
@@ -22,6 +23,8 @@ from worker.pipeline.expansion.patience import Patience
 MEMBERS: Final = 50_000
 #: Members of a channel that are read before it is known to be large.
 LOOK: Final = 100
+#: Users whose devices are read with the channels, before it is known who of them is notified.
+LISTED: Final = 1_000
 
 _NO_PAGES: Final[Mapping[PageKey, Page]] = {}
 
@@ -92,6 +95,18 @@ def first_pages(messages: Sequence[Expanding], size: int) -> dict[PageKey, int]:
             if message.place < places.setdefault(start, message.place):
                 places[start] = message.place
     return places if len(places) * size <= MEMBERS else {}
+
+
+def listed_users(messages: Sequence[Expanding]) -> set[UserKey]:
+    """Those whom messages list that go to all whom they list, but their senders; none where these are many."""
+    found = {
+        (message.event.app, user)
+        for message in messages
+        if message.look is None and message.event.recipients is not None and message.event.message.parent_id is None
+        for user in message.event.recipients
+        if user != message.event.sender.id
+    }
+    return found if len(found) <= LISTED else set()
 
 
 def read_candidates(
