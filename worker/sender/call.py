@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from worker.core.model import Response
 from worker.http2.client.batch import Batch, Request
+
+#: Most requests of a call that goes before larger ones, which have come at most so many seconds before it.
+FEW: Final = 50
+PATIENCE: Final = 5.0
 
 
 class Call(Batch):
     """A batch that somebody waits for."""
 
-    __slots__ = ("done", "ends")
+    __slots__ = ("came", "done", "ends")
 
     def __init__(
         self,
@@ -22,9 +27,14 @@ class Call(Batch):
         following: Mapping[int, int] | None = None,
     ) -> None:
         super().__init__(requests, authorization, responses, following or {})
-        #: The loop's time at which every request without an outcome is given up.
-        self.ends = ends
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        #: The loop's times at which it came, and at which every request without an outcome is given up.
+        self.came, self.ends = loop.time(), ends
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    def goes_before(self, other: "Call") -> bool:
+        """Whether it may pass one that is ahead of it."""
+        return len(self.requests) <= FEW < len(other.requests) and self.came - other.came < PATIENCE
 
     def finish(self) -> None:
         """Wakes the caller; every request has its outcome."""

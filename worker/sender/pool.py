@@ -2,7 +2,8 @@
 
 The life of a call: it waits at the door while too much is waiting; it is queued; `_pump` gives its requests to whichever
 connection has most room; each ends with an answer, as `unknown` (written, then nothing), or comes back because the server
-cannot have processed it, and then another connection tries. At its deadline whatever is left is given up.
+cannot have processed it, and then another connection tries. At its deadline whatever is left is given up. A call of few requests
+does not wait behind large ones: a direct message would wait for all that a large channel has in line.
 
 Connections are opened one at a time: at once when there is none, and when all have been full for a while. One that fails, or
 ends without having answered anything, makes the next wait, longer each time.
@@ -11,7 +12,7 @@ ends without having answered anything, makes the next wait, longer each time.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 
 from worker.core.model import NoAnswer, Response
@@ -112,7 +113,7 @@ class Pool:
         call = Call(requests, authorization, ends=loop.time() + deadline, responses=seen, following=following)
         timer = loop.call_at(call.ends, self._give_up, call, "deadline")
         self._calls.add(call)
-        self._door.append(call)
+        self._door.insert(_place(self._door, call), call)
         try:
             self._pump()
             await call.done
@@ -195,14 +196,18 @@ class Pool:
     def _queue_up(self, call: Call, indices: Sequence[int]) -> None:
         """Queues requests of a call; some may not use the connection of their last try."""
         self._waiting += len(indices)
+        at = _place([work.call for work in self._queue], call)
         if not self._avoided:
-            self._queue.append(Work(call, indices))
+            self._queue.insert(at, Work(call, indices))
             return
         apart: dict[Connection | None, list[int]] = {}
         for index in indices:
             apart.setdefault(self._avoided.pop(call.requests[index].id, None), []).append(index)
         for avoid, some in apart.items():
-            (self._queue if avoid is None else self._elsewhere).append(Work(call, some, avoid))
+            if avoid is None:
+                self._queue.insert(at, Work(call, some))
+            else:
+                self._elsewhere.append(Work(call, some, avoid))
 
     def _avoid(self, connection: Connection, ids: Sequence[str]) -> None:
         """Remembers the requests that a live connection left without an answer."""
@@ -331,3 +336,8 @@ class Pool:
         if not self._live() and (error.lasting or self._opener.failures >= _PATIENCE):
             self._give_back(NoAnswer("not_sent", error.cause), lambda _: True)
         self._pump()
+
+
+def _place(ahead: Collection[Call], call: Call) -> int:
+    """Where a call belongs among these, which are in line."""
+    return next((at for at, other in enumerate(ahead) if call.goes_before(other)), len(ahead))

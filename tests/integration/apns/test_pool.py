@@ -15,6 +15,7 @@ from tests.integration.apns.raw_server import Peer, RawServer, accepted, answer_
 from tests.unit.http2.wire import GREETING, JWT, notification, rejection
 from worker.core.model import ACCEPTED, Answer, NoAnswer, Notification, Response
 from worker.http2 import frames
+from worker.sender.call import Call
 from worker.sender.pool import Pool
 from worker.sender.route import Endpoint
 from worker.sender.timing import Timing
@@ -70,6 +71,41 @@ def test_thousands_of_notifications_of_many_calls_share_one_connection(run: Run)
 
     assert run(through(server, talk, max_connections=1)) == [[ACCEPTED] * 700] * 5
     assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize("max_waiting", [10_000, 100], ids=["in the queue", "at the door"])
+def test_a_call_of_few_requests_does_not_wait_behind_large_ones(run: Run, max_waiting: int) -> None:
+    """Of two at a time the large calls have hundreds in line."""
+    ended: list[str] = []
+
+    async def named(name: str, sending: Awaitable[Any]) -> None:
+        await sending
+        ended.append(name)
+
+    async def talk(pool: Pool) -> None:
+        await send(pool)
+        large = [named("large", send(pool, 200, start=number * 200)) for number in (1, 2, 3)]
+        few = [named(name, send(pool, 2, start=start)) for name, start in (("first", 1000), ("second", 1010))]
+        await asyncio.gather(*large, *few)
+
+    server = RawServer(answer_all, greeting=frames.pack_settings({frames.SETTINGS_MAX_CONCURRENT_STREAMS: 2}))
+    run(through(server, talk, max_connections=1, max_waiting=max_waiting))
+    assert ended == ["first", "second", "large", "large", "large"]
+
+
+def test_a_large_call_that_has_waited_for_long_is_passed_no_more(run: Run) -> None:
+    async def talk() -> list[list[bool]]:
+        loop = asyncio.get_running_loop()
+
+        def call(requests: int, came: float) -> Call:
+            made = Call(notifications(requests), JWT, ends=loop.time() + 30)
+            made.came = came
+            return made
+
+        old, new, few = call(500, 0.0), call(500, 8.0), call(50, 10.0)
+        return [[one.goes_before(other) for other in (old, new, few)] for one in (few, new)]
+
+    assert run(talk()) == [[False, True, False], [False, False, False]]
 
 
 def test_what_goaway_leaves_out_is_sent_again_on_another_connection(run: Run) -> None:
