@@ -2,20 +2,50 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from worker.pipeline.precedence import Precedence
+from worker.pipeline.precedence import NEXT, Precedence
 
-#: Seconds that a pause takes here, and some that no pause takes on the slowest machine.
-MOST, AT_ONCE = 4.0, 2.0
+#: Seconds that a pause takes at most.
+MOST = 4.0
+
+
+class Clock:
+    """Stands still but for `now`, which a wait takes on by its length."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class AtOnce(threading.Condition):
+    """Nobody waits: the clock is there at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        assert timeout is not None, "a pause has an end"
+        self._clock.now += timeout
+        return False
 
 
 @pytest.fixture
-def precedence() -> Precedence:
-    return Precedence(most=MOST)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def precedence(clock: Clock) -> Precedence:
+    made = Precedence(clock=clock, most=MOST)
+    made._changed = AtOnce(clock)
+    return made
 
 
 @contextmanager
@@ -43,19 +73,26 @@ def elsewhere(precedence: Precedence, *, waits: bool = False) -> Iterator[thread
         thread.join()
 
 
-def seconds_of(pauses: int, precedence: Precedence) -> float:
-    began = time.monotonic()
+def seconds_of(pauses: int, precedence: Precedence, clock: Callable[[], float]) -> float:
+    began = clock()
     for _ in range(pauses):
         precedence.pause()
-    return time.monotonic() - began
+    return clock() - began
 
 
-def test_a_bulk_thread_pauses_while_others_compute_for_urgent_messages(precedence: Precedence) -> None:
+def test_a_bulk_thread_pauses_while_others_compute_for_urgent_messages(precedence: Precedence, clock: Clock) -> None:
     with elsewhere(precedence):
-        assert seconds_of(1, precedence) >= MOST
+        assert seconds_of(1, precedence, clock) == MOST
 
 
-def test_it_goes_on_when_they_have_ended(precedence: Precedence) -> None:
+def test_a_pause_takes_its_time() -> None:
+    precedence = Precedence(most=0.1)
+    with elsewhere(precedence):
+        assert seconds_of(1, precedence, time.monotonic) >= 0.1
+
+
+def test_it_goes_on_when_they_have_ended() -> None:
+    precedence = Precedence(most=60.0)
     went_on: list[bool] = []
     with elsewhere(precedence) as ends:
 
@@ -66,24 +103,24 @@ def test_it_goes_on_when_they_have_ended(precedence: Precedence) -> None:
         thread = threading.Thread(target=pause)
         thread.start()
         ends.set()
-        thread.join()
+        thread.join(30)
     assert went_on == [True]
 
 
-def test_it_pauses_for_no_longer_than_it_has_worked(precedence: Precedence) -> None:
+def test_it_pauses_for_no_longer_than_it_has_worked(precedence: Precedence, clock: Clock) -> None:
     with elsewhere(precedence):
-        seconds_of(1, precedence)
-        assert seconds_of(100, precedence) < AT_ONCE, "it has done nothing since"
-        time.sleep(0.2)
-        assert seconds_of(1, precedence) >= 0.2
+        seconds_of(1, precedence, clock)
+        assert seconds_of(100, precedence, clock) == 0, "it has done nothing since"
+        clock.now += 0.2
+        assert seconds_of(1, precedence, clock) == pytest.approx(0.2)
 
 
-def test_whoever_waits_for_a_provider_keeps_nobody(precedence: Precedence) -> None:
+def test_whoever_waits_for_a_provider_keeps_nobody(precedence: Precedence, clock: Clock) -> None:
     with elsewhere(precedence, waits=True):
-        assert seconds_of(1, precedence) < AT_ONCE
+        assert seconds_of(1, precedence, clock) == pytest.approx(NEXT)
 
 
-def test_what_is_not_urgent_waits_for_a_provider_as_ever(precedence: Precedence) -> None:
+def test_what_is_not_urgent_waits_for_a_provider_as_ever(precedence: Precedence, clock: Clock) -> None:
     with precedence.waiting():
         pass
-    assert seconds_of(1, precedence) < AT_ONCE
+    assert seconds_of(1, precedence, clock) == 0
