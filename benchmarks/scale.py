@@ -156,6 +156,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="systems of each variant (default: 3; 1 with --quick)")
     parser.add_argument("--rounds", type=int, default=3, help="of messages in each system (%(default)s)")
     parser.add_argument("--scale", type=float, help="part of a round's messages (default: 1; 0.25 with --quick)")
+    parser.add_argument(
+        "--rest", type=float, default=partitioned.REST, help="seconds before a system is idle (%(default)s)"
+    )
+    parser.add_argument("--idle", type=float, default=partitioned.IDLE, help="seconds of an idle system (%(default)s)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (%(default)s)")
     options = parser.parse_args()
     options.members = options.members or (QUICK_MEMBERS if options.quick else MEMBERS)
@@ -167,7 +171,10 @@ def main() -> None:
             options.repeats or (1 if options.quick else 3),
             options.scale or (0.25 if options.quick else 1.0),
         )
-        result["partitions"] = partitioned.measure(variants, repeats, options.rounds, scale)
+        lengths = {"rest": options.rest, "idle": options.idle}
+        result["partitions"] = partitioned.measure(
+            variants, repeats, options.rounds, scale, processes=options.processes, **lengths
+        )
     if "channel" in options.parts:
         result["channel"] = channel(options)
     emit(result, as_json=options.json)

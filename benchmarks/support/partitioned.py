@@ -81,8 +81,8 @@ LOADS: Final = (Load("channels_of_50", CHANNELS, MEMBERS), Load("direct_messages
 MESSAGES: Final = {"channels_of_50": 480, "direct_messages": 4_800}
 _WARM_UPS: Final = 2
 #: Seconds over which an idle system is measured, and from the end of a load until it counts as idle.
-_IDLE: Final = 10.0
-_REST: Final = 5.0
+IDLE: Final = 10.0
+REST: Final = 5.0
 #: CPU a push, times that of one partition.
 BAR: Final = 1.1
 
@@ -191,11 +191,11 @@ def _counted(system: System) -> list[str]:
     return [name for name in system.groups if name != "simulator"]
 
 
-def idle_costs(systems: Sequence[System]) -> list[dict[str, float]]:
-    """CPU milliseconds a second by process, of each system while nothing is published."""
-    time.sleep(_REST)
+def idle_costs(systems: Sequence[System], rest: float, idle: float) -> list[dict[str, float]]:
+    """CPU milliseconds a second by process, of each system over `idle` seconds without a message, after `rest` such seconds."""
+    time.sleep(rest)
     before, began = [costs(system.groups) for system in systems], time.time()
-    time.sleep(_IDLE)
+    time.sleep(idle)
     after, seconds = [costs(system.groups) for system in systems], time.time() - began
     return [
         {name: round((late[name] - early[name]) * 1e3 / seconds, 2) for name in _counted(system)}
@@ -203,35 +203,44 @@ def idle_costs(systems: Sequence[System]) -> list[dict[str, float]]:
     ]
 
 
-def measure(variants: Sequence[Variant], repeats: int, rounds: int, scale: float) -> dict[str, Any]:
+def measure(
+    variants: Sequence[Variant],
+    repeats: int,
+    rounds: int,
+    scale: float,
+    *,
+    processes: int = 2,
+    rest: float = REST,
+    idle: float = IDLE,
+) -> dict[str, Any]:
     """By variant and load, medians over repeats of so many rounds each, and ratios to one partition.
 
     Variants of as many servers run at once, and their rounds in turn: what else the machine does meets all of them.
     """
     found: dict[Variant, dict[str, list[dict[str, Any]]]] = {one: {} for one in variants}
-    idle: dict[Variant, list[dict[str, float]]] = {one: [] for one in variants}
+    idle_cost: dict[Variant, list[dict[str, float]]] = {one: [] for one in variants}
     for _ in range(repeats):
         for servers in dict.fromkeys(servers for _, servers in variants):
             with ExitStack() as stack:
-                systems = {one: stack.enter_context(placed(*one, processes=2)) for one in variants if one[1] == servers}
+                systems = {one: stack.enter_context(placed(*one, processes)) for one in variants if one[1] == servers}
                 for load in LOADS:
                     for system in systems.values():
                         for _ in range(_WARM_UPS):
                             run(system, load, APPS * 4)
-                for variant, used in zip(systems, idle_costs([*systems.values()]), strict=True):
-                    idle[variant].append(used)
+                for variant, used in zip(systems, idle_costs([*systems.values()], rest, idle), strict=True):
+                    idle_cost[variant].append(used)
                     say(f"{variant[0]} partitions, {servers} servers, idle, CPU ms a second: {used}")
                 for load in LOADS:
                     messages = max(APPS, int(MESSAGES[load.name] * scale))
                     for _ in range(rounds):
                         for variant, system in systems.items():
-                            one = run(system, load, messages, idle[variant][-1])
+                            one = run(system, load, messages, idle_cost[variant][-1])
                             found[variant].setdefault(load.name, []).append(one)
                             say(f"{variant[0]} partitions, {servers} servers, {load.name:16} {one}")
     return {
         "variants": [
             {"partitions": partitions, "servers": servers, "loads": {load.name: _of(one, load) for load in LOADS}}
-            | {"idle_cpu_ms_per_second": _median(idle[partitions, servers])}
+            | {"idle_cpu_ms_per_second": _median(idle_cost[partitions, servers])}
             | {"times_one_partition": _times(found, (partitions, servers))}
             for (partitions, servers), one in found.items()
         ],

@@ -39,8 +39,9 @@ def test_the_scale_benchmark_gives_memory_and_what_direct_messages_took_beside_a
 
 @pytest.mark.slow
 def test_the_scale_benchmark_gives_what_a_push_costs_with_partitions_on_one_server_and_on_a_cluster():
-    sizes = ("--partitions", "1", "4", "--repeats", "1", "--rounds", "1", "--scale", "0.05")
-    found = last_line("benchmarks.scale", "--parts", "partitions", *sizes)["partitions"]
+    sizes = ("--partitions", "1", "4", "--repeats", "1", "--rounds", "1", "--scale", "0.05", "--processes", "1")
+    waits = ("--rest", "0.2", "--idle", "0.5")
+    found = last_line("benchmarks.scale", "--parts", "partitions", *sizes, *waits)["partitions"]
     assert [(one["partitions"], one["servers"]) for one in found["variants"]] == [(1, 1), (4, 1), (1, 3), (4, 3)]
     assert all(one["loads"]["direct_messages"]["all"] > 0 for one in found["variants"])
     assert set(found["variants"][3]["times_one_partition"]) == {"channels_of_50", "direct_messages"}
