@@ -133,6 +133,8 @@ class BatchRun:
     #: Once it is written: the jobs by outcome label, and batches that waited for this one.
     counts: Counter[str] = field(init=False)
     freed: Freed = NONE_FREED
+    #: Whether any of it may be ready again: it is returned or left to its lease, or has jobs that are sent later.
+    leaves: bool = True
     #: The partition of its home, and batches that waited for this one there.
     freed_at_home: tuple[int, Freed] | None = None
 

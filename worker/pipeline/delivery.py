@@ -7,6 +7,7 @@ that resumes the batch sends nothing again that was answered and recorded.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from worker.core import recorded_outcome
 from worker.core.batch import Lane
@@ -67,6 +68,13 @@ from worker.state.origins import Origins
 log = logging.getLogger(__name__)
 
 
+class Turn(NamedTuple):
+    """What became of the jobs of a batch, as counts, and whether others may be ready since; without counts there was none."""
+
+    counts: Mapping[str, int]
+    more: bool
+
+
 class Delivery:
     """`now` gives UNIX seconds, `random` a number in [0, 1), `new_id` a batch id that was never given before,
     `add_dead_letter` keeps one, `export` takes the spans of traced events, if they are exported.
@@ -94,12 +102,13 @@ class Delivery:
         bulkhead: Bulkhead | None = None,
         export: Export | None = None,
         homes: Homes | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._journal, self._now = journal, now
         self._poison = Poison(journal, add_dead_letter, apps.provider_name)
         self._bulkhead = bulkhead = bulkhead or Bulkhead()
         self._insist = insist = Insist(now)
-        self.recorder = Recorder(journal, now)
+        self.recorder = recorder or Recorder(journal, now)
         self._name = name = apps.provider_name
         self._homes = homes = homes or Homes(sources.partition)
         self._release = ReleaseAtHome(homes, journal.lease)
@@ -166,11 +175,23 @@ class Delivery:
         tell: Callable[[str, str, Mapping[str, int]], None] | None = None,
         wake_home: Callable[[int, Lane, int], None] | None = None,
     ) -> dict[str, int]:
-        """What became of the jobs of the lane's next batch, as counts; empty when none waits.
+        """What became of the jobs of the lane's next batch, as counts; empty when none waits. The rest as of `deliver_next`."""
+        return dict(self.deliver_next(lane, wake, tell, wake_home).counts)
 
-        `wake` gets the number of batches that waited for this one and are ready now. One batch of this lane is not counted: the
-        caller's next turn takes it. `wake_home` gets the same, and before it the number of the partition, of those that waited
-        there, where it is the home of the app. `tell` gets the batch's app, its provider's name, and the counts.
+    def deliver_next(
+        self,
+        lane: Lane,
+        wake: Callable[[Lane, int], None] | None = None,
+        tell: Callable[[str, str, Mapping[str, int]], None] | None = None,
+        wake_home: Callable[[int, Lane, int], None] | None = None,
+        others: Callable[[int], None] | None = None,
+    ) -> Turn:
+        """Delivers the lane's next batch.
+
+        `others` gets how many more could be taken when this one was, as of `Taken`; 0 where none could. `wake` gets the number of
+        batches that waited for this one and are ready now. One batch of this lane is not counted: the caller's next turn takes
+        it. `wake_home` gets the same, and before it the number of the partition, of those that waited there, where it is the home
+        of the app. `tell` gets the batch's app, its provider's name, and the counts.
         """
         self.recorder.wake, self.recorder.wake_home = wake, wake_home
         taken_at = self._now()
@@ -178,16 +199,19 @@ class Delivery:
             taken = self._journal.take_batch(lane, full=[*self._bulkhead.full(), *self._homes.waiting()])
         except UnreadableError as batch:
             self._poison.put_off_unread(batch)
-            return {"failed": 1}
+            return Turn({"failed": 1}, more=True)
+        if others is not None:
+            others(0 if taken is None else taken.others)
         if taken is None:
-            return {}
+            return Turn({}, more=False)
         run = _begin(taken, taken_at)
         counts = self._deliver(run, lane, wake, tell)
         if wake_home is not None and run.freed_at_home is not None:
             home, freed = run.freed_at_home
             wake_home(home, "urgent", freed.urgent)
             wake_home(home, "bulk", freed.bulk)
-        return counts
+        ready_since = run.freed.urgent if lane == "urgent" else run.freed.bulk
+        return Turn(counts, more=run.leaves or ready_since > 0)
 
     def deliver_taken(
         self,

@@ -2,7 +2,7 @@
 
 It also makes ready in time what its process has put off for some seconds. The tick, which comes once a second, does it otherwise.
 
-One thread of a process writes for all of them together, some fifty times a second while anything is in flight. So after a
+One thread of a process writes for all of a server together, some fifty times a second while anything is in flight. So after a
 `kill -9` little more than the unanswered notifications is sent again.
 """
 
@@ -126,10 +126,10 @@ class Flight:
 
 
 class Recorder:
-    """`now` gives UNIX seconds."""
+    """`now` gives UNIX seconds. `by`: the one whose thread also writes for this one, as both write to the same server."""
 
-    def __init__(self, journal: Journal, now: Callable[[], float]) -> None:
-        self._journal, self._now = journal, now
+    def __init__(self, journal: Journal, now: Callable[[], float], by: "Recorder | None" = None) -> None:
+        self._journal, self._now, self._by = journal, now, by
         self._lock, self._begun = threading.Lock(), threading.Event()
         self._flights: dict[Flight, None] = {}
         self._thread: threading.Thread | None = None
@@ -143,6 +143,10 @@ class Recorder:
         self.is_left: Callable[[], bool] = lambda: False
         #: When batches that were put off are due (UNIX seconds), and their ids: a heap.
         self._due: list[tuple[float, str]] = []
+        #: All that its thread writes for.
+        self._of_thread = [self]
+        if by is not None:
+            by.write_for(self)
 
     @contextmanager
     def watch(
@@ -188,7 +192,19 @@ class Recorder:
                 heappush(self._due, one)
             self._begin()
 
+    def write_for(self, other: "Recorder") -> None:
+        """The thread of this one writes for that one as well, which calls `begin` once it has something."""
+        self._of_thread.append(other)
+
+    def begin(self) -> None:
+        """Sees to it that a thread writes."""
+        with self._lock:
+            self._begin()
+
     def _begin(self) -> None:
+        if self._by is not None:
+            self._by.begin()
+            return
         if self._thread is None:
             thread = threading.Thread(target=self._run, name="carillon-recorder", daemon=True)
             thread.start()
@@ -199,6 +215,11 @@ class Recorder:
     def in_flight(self) -> int:
         """Batches that are watched now."""
         return len(self._flights)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no batch is watched, and none waits for its time."""
+        return not self._flights and not self._due
 
     def record(self) -> None:
         """Writes the acceptances since the last write."""
@@ -260,17 +281,19 @@ class Recorder:
         while True:
             if not self._begun.wait(rest):
                 with self._lock:
-                    if not self._flights and not self._due:
+                    if all(one.is_idle for one in self._of_thread):
                         self._thread = None
                         return
             self._begun.clear()
-            rest = self._make_ready()
-            while self._flights:
+            rest = min(one.try_make_ready() for one in self._of_thread)
+            while any(one.in_flight for one in self._of_thread):
                 time.sleep(PAUSE)
-                rest = self._make_ready()
-                self._record()
+                rest = min(one.try_make_ready() for one in self._of_thread)
+                for one in self._of_thread:
+                    one.try_record()
 
-    def _record(self) -> None:
+    def try_record(self) -> None:
+        """As `record`. Raises nothing."""
         try:
             self.record()
         except redis.Error:  # what it did not write it writes later, unless the batch's outcomes are written first
@@ -280,7 +303,8 @@ class Recorder:
             seldom.exception("batches in flight not recorded")
             time.sleep(AWAY)
 
-    def _make_ready(self) -> float:
+    def try_make_ready(self) -> float:
+        """As `make_ready`. Raises nothing."""
         try:
             return self.make_ready()
         except redis.Error:  # the tick finds them

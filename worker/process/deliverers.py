@@ -18,6 +18,8 @@ class Deliverers:
         #: When each thread took its batch.
         self._took_at: dict[int, float] = {}
         self._missed = False
+        #: How many others were ready when the last batch was taken. Who made others ready since has woken somebody for them.
+        self._others = 0
         self._lock = threading.Lock()
 
     def take_over(self) -> bool:
@@ -36,8 +38,15 @@ class Deliverers:
             self._missed = self._missed and not left
             return left
 
+    def note(self, others: int) -> None:
+        """A thread took a batch while so many others were ready, or found that none was."""
+        self._others = others
+
     def work(self, deliver: Callable[[], object], seconds: float) -> bool:
-        """Delivers batches until `deliver` finds none, or so many seconds have passed. Returns whether others have to go on."""
+        """Delivers batches until none is ready, or so many seconds have passed. Returns whether others have to go on.
+
+        `deliver` returns whether its batch made others ready, and calls `note`.
+        """
         own, ends = threading.get_ident(), self._clock() + seconds
         self._took_at[own] = self._clock()
         try:
@@ -45,7 +54,7 @@ class Deliverers:
                 more = bool(deliver())
                 with self._lock:
                     now = self._took_at[own] = self._clock()
-                    more, self._missed = more or self._missed, False
+                    more, self._missed = more or self._missed or self._others > 0, False
                     if not more or now > ends:
                         # In the same step in which it found nothing more, so that no wake-up is missed.
                         del self._took_at[own]

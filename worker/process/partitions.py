@@ -22,6 +22,7 @@ from worker.pipeline.digests import Digests
 from worker.pipeline.due_users import DueUsers
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.origins import DeviceOrigins
+from worker.pipeline.recorder import Recorder
 from worker.pipeline.reminders import Reminders
 from worker.pipeline.spans import Export
 from worker.process.deliverers import Deliverers
@@ -55,6 +56,8 @@ class Process(Maker, Protocol):
 
     @property
     def keyspace(self) -> Keyspace: ...
+    @property
+    def partitions(self) -> "Sequence[PartitionRuntime]": ...
     @property
     def pool(self) -> Pool: ...
     @property
@@ -174,14 +177,22 @@ class PartitionRuntime:
             bulkhead=runtime.bulkhead,
             export=runtime.export,
             homes=self.homes,
+            recorder=self.recorder,
         )
-        delivery.recorder.is_left = self.deliverers.is_left
+        self.recorder.is_left = self.deliverers.is_left
         return delivery
+
+    @once
+    def recorder(self) -> Recorder:
+        # One thread writes for all partitions of one server; it must not wait for another server.
+        first = self._runtime.partitions[0]
+        with_first = first is not self and first.partition.redis is self.partition.redis
+        return Recorder(self.journal, time.time, first.recorder if with_first else None)
 
     @property
     def in_flight(self) -> int:
         """Batches that this process sends now."""
-        return self.delivery.recorder.in_flight if "delivery" in vars(self) else 0
+        return self.recorder.in_flight if "delivery" in vars(self) else 0
 
     @property
     def _batch(self) -> int:

@@ -166,11 +166,28 @@ def _deliver_ready(runtime: Runtime, of: PartitionRuntime) -> Result:
     return {}
 
 
-def _deliver_for(seconds: float, runtime: Runtime, of: PartitionRuntime, lane: Lane, work: Work) -> None:
-    """Delivers batches until none is ready, or so many seconds have passed: then others go on."""
+def _deliver_for(
+    seconds: float,
+    runtime: Runtime,
+    of: PartitionRuntime,
+    lane: Lane,
+    work: Work,
+    others: Callable[[int], None] | None = None,
+) -> None:
+    """Delivers batches until none is ready, or so many seconds have passed: then others go on.
+
+    `others` gets how many more are ready once it has the first.
+    """
     wake = partial(_wake_here, runtime, of)
     deliverers = of.deliverers if lane == "urgent" else Deliverers()
-    if deliverers.work(lambda: of.delivery.deliver(lane, wake, work.add, wake_home), seconds):
+    untold = [] if others is None else [others]
+
+    def note(ready: int) -> None:
+        deliverers.note(ready)
+        if untold:
+            untold.pop()(ready)
+
+    if deliverers.work(lambda: of.delivery.deliver_next(lane, wake, work.add, wake_home, note).more, seconds):
         wake(lane, 1)
 
 
@@ -279,9 +296,8 @@ def deliver(lane: Lane, partition: int = 0) -> Result:
         return {}
     with runtime.bulkhead.working(bulk=lane == "bulk") as works:
         if works:
-            if lane == "urgent":
-                _wake_here(runtime, of, lane, max(0, of.journal.ready("b", lane) - 1))
-            _deliver_for(TURN, runtime, of, lane, work)
+            others = partial(_wake_here, runtime, of, lane) if lane == "urgent" else None
+            _deliver_for(TURN, runtime, of, lane, work, others)
     _after(runtime, deliver, of, lane, works=works)
     return work.result(deliver.request.id)
 

@@ -177,6 +177,8 @@ class Taken(NamedTuple):
     troubled: bool
     #: Whether its badge numbers were taken at the home of its app before, which is another partition.
     numbered: bool = False
+    #: How many others of its lane could be taken as well; of many, at least 16.
+    others: int = 0
 
 
 class Proof(NamedTuple):
@@ -424,7 +426,7 @@ class Journal:
             )
         if not taken:
             return None
-        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled, numbered = taken
+        id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled, numbered, others = taken
         try:
             batch = batches.decode(document)
         except ValueError as fault:
@@ -441,6 +443,7 @@ class Journal:
             list(overtaking),
             bool(troubled),
             bool(numbered),
+            int(others),
         )
 
     def uncount(self, batch: str, dropped: Sequence[int]) -> list[int]:

@@ -411,6 +411,47 @@ def test_a_batch_in_other_hands_is_left_to_them_until_their_lease_is_over(pipeli
     assert (again.id, again.badges) == (first.id, first.badges), "a resumed batch counts no badge twice"
 
 
+def test_who_takes_a_batch_knows_how_many_others_are_ready(pipeline):
+    for id in ("e1", "e2", "e3"):
+        pipeline.member(id, "leia", f"of-{id}")
+        pipeline.publish(message(id=id, channel=id))
+        pipeline.take()
+        pipeline.expand()
+    others = list[int]()
+    turns = [pipeline.delivery.deliver_next("urgent", others=others.append) for _ in range(3)]
+    assert others == [2, 1, 0]
+    assert turns == [({"accepted": 1}, False)] * 3, "and none is ready since"
+    assert pipeline.delivery.deliver_next("urgent", others=others.append) == ({}, False)
+    assert others[3:] == [0]
+
+
+def test_after_its_last_batch_it_looks_again_where_some_of_it_may_be_ready(pipeline):
+    pipeline.member("general", "leia", "han")
+    pipeline.apns.answers[token("han")] = [Answer(503, "ServiceUnavailable")]
+    pipeline.publish(message())
+    pipeline.take()
+    pipeline.expand()
+    assert pipeline.delivery.deliver_next("urgent") == ({"retry.ServiceUnavailable": 1}, True)
+
+
+def test_after_its_last_batch_it_looks_again_for_one_that_waited_for_it(pipeline):
+    pipeline.member("general", "leia", "han")
+    for id in ("e1", "e2"):
+        pipeline.publish(message(id=id))
+        pipeline.take()
+        pipeline.expand()
+    waiting = list[object]()
+
+    def take_second():
+        if not waiting:
+            waiting.append(pipeline.journal.take_batch("urgent"))
+
+    pipeline.apns.before = take_second
+    assert pipeline.delivery.deliver_next("urgent").more
+    assert waiting == [None]
+    assert pipeline.delivery.deliver_next("urgent") == ({"accepted": 1}, False)
+
+
 def test_what_was_marked_before_a_worker_died_is_not_sent_again(pipeline):
     pipeline.member("general", "leia", "han", "luke")
     pipeline.publish(message())

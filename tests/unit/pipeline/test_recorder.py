@@ -123,6 +123,22 @@ def test_what_is_put_off_for_a_moment_is_made_ready_when_it_is_time():
     assert woken[0] == ("urgent", 2)
 
 
+def test_one_thread_writes_for_the_recorders_of_one_server():
+    threads, clock = Queue[threading.Thread](), itertools.count(NOW, RENEW_SECONDS)
+
+    def record(_accepted: object) -> Freed:
+        threads.put(threading.current_thread())
+        return Freed(0, 0)
+
+    first = Recorder(fake(record=record), lambda: next(clock))
+    other = Recorder(fake(record=record), lambda: next(clock), first)
+    with other.watch("b1", [0], [None], NOW):
+        thread = threads.get(timeout=PATIENCE)
+        with first.watch("b2", [0], [None], NOW):
+            assert {threads.get(timeout=PATIENCE) for _ in range(4)} == {thread}
+    assert (first._thread, other._thread) == (thread, None)
+
+
 def test_what_waits_for_threads_that_hang_is_left_to_others_while_their_batches_are_in_flight():
     recorder, woken, left = Recorder(fake(), lambda: NOW), Queue[tuple[str, int]](), [True, False]
     recorder.wake = lambda lane, n: woken.put((lane, n))

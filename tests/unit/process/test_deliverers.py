@@ -89,3 +89,21 @@ def test_a_fault_leaves_no_thread_that_seems_to_deliver() -> None:
         with pytest.raises(ZeroDivisionError):
             deliverers.work(lambda: 1 / 0, 9)
     assert not deliverers.take_over()
+
+
+def test_it_looks_again_while_others_were_ready_as_the_last_batch_was_taken_whoever_took_it() -> None:
+    deliverers, ready, taken = Deliverers(), [3], list[int]()
+
+    def take() -> None:
+        ready[0] -= 1
+        taken.append(ready[0])
+        deliverers.note(ready[0])
+
+    def deliver() -> bool:
+        take()
+        if len(taken) == 2:
+            take()  # as another thread does
+        return False
+
+    assert not deliverers.work(deliver, 9)
+    assert taken == [2, 1, 0], "and none looks in vain"

@@ -49,6 +49,7 @@ class Write:
         left = _looks(run), _banners(run), _pushed(run)
         well = None if run.well is None else Proof(*run.well, max(0.0, self.now() - run.sent_at))
         run.freed = self.insist(self.journal.finish, run.id, again, {run.batch.app: counts}, documents, *left, well)
+        run.leaves = bool(again)
         self.put_off(again)
 
 

@@ -4,9 +4,10 @@
 -- A batch of which another one has devices waits for that one. As a whole it waits for `patience` seconds, or for `soon` seconds where
 -- most of its devices are free by then: these need not wait any more.
 -- ARGV: lane, lease: number, patience: number, soon: number, full
--- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled, numbered}; nothing where none waits.
---   `stop` is empty, or {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider. `troubled`: 1 where any device of
---   the way cools down, or was refused and has accepted nothing since. `numbered`: 1 where its numbers were taken in another partition.
+-- Returns: {id, document, badges, outcomes, accepted, stop, blocked, waits, overtaking, troubled, numbered, others}; nothing where none
+--   waits. `stop` is empty, or {reason, since, manual, how, alone, whose}: `whose` is the way, or its provider. `troubled`: 1 where any
+--   device of the way cools down, or was refused and has accepted nothing since. `numbered`: 1 where its numbers were taken in another
+--   partition. `others`: how many others stand in line; at least 16 are counted where there are so many.
 -- Twice: takes another; the first one comes back when its lease is over.
 -- With: earlier, hand_back, numbers, ways
 local t = now()
@@ -188,6 +189,17 @@ local function probe_of(way, stop)
   stop[5] = 'alone'
   return hand_out(id, batch, devices, heads, stop, held)
 end
+-- Of the next apps and ways: where there are more of these than that, they are enough.
+local function others()
+  local found = 0
+  for _, app in ipairs(redis.call('LRANGE', TURNS .. lane, 0, 15)) do
+    for _, way in ipairs(redis.call('LRANGE', TURNS_OF_APP .. lane .. ':' .. app, 0, 15)) do
+      found = found + redis.call('ZCARD', line_of(lane, way))
+      if found >= 16 then return found end
+    end
+  end
+  return found
+end
 
 for _ = 1, math.min(64, redis.call('LLEN', TURNS .. lane)) do
   local app, taken = redis.call('LPOP', TURNS .. lane), nil
@@ -211,6 +223,9 @@ for _ = 1, math.min(64, redis.call('LLEN', TURNS .. lane)) do
   end
   if handed_back then redis.call('LREM', TURNS .. lane, 0, app) end
   if redis.call('EXISTS', turns) == 1 then redis.call('RPUSH', TURNS .. lane, app) end
-  if taken then return taken end
+  if taken then
+    taken[12] = others()
+    return taken
+  end
 end
 return {}
