@@ -254,9 +254,10 @@ class Recorder:
 
     def _renew(self, home: Home, batches: Sequence[tuple[str, Sequence[int]]]) -> None:
         freed = home.renew(batches, self._journal.lease)
-        if self.wake_home is not None:
-            self.wake_home(home.partition.index, "urgent", freed.urgent)
-            self.wake_home(home.partition.index, "bulk", freed.bulk)
+        wake = self.wake_home
+        if wake is not None:
+            wake(home.partition.index, "urgent", freed.urgent)
+            wake(home.partition.index, "bulk", freed.bulk)
 
     def make_ready(self) -> float:
         """Makes ready what is due by now; returns the seconds until the next is."""
@@ -272,9 +273,10 @@ class Recorder:
         return min(_IDLE, max(PAUSE, rest))
 
     def _wake(self, freed: Freed) -> None:
-        if self.wake is not None:
-            self.wake("urgent", freed.urgent)
-            self.wake("bulk", freed.bulk)
+        wake = self.wake  # another thread may take it back meanwhile
+        if wake is not None:
+            wake("urgent", freed.urgent)
+            wake("bulk", freed.bulk)
 
     def _run(self) -> None:
         rest = _IDLE

@@ -48,7 +48,8 @@ class Deliverers:
         `deliver` returns whether its batch made others ready, and calls `note`.
         """
         own, ends = threading.get_ident(), self._clock() + seconds
-        self._took_at[own] = self._clock()
+        with self._lock:
+            self._took_at[own] = self._clock()
         try:
             while True:
                 more = bool(deliver())
@@ -60,7 +61,8 @@ class Deliverers:
                         del self._took_at[own]
                         return more
         finally:
-            self._took_at.pop(own, None)
+            with self._lock:
+                self._took_at.pop(own, None)
 
     def _are_enough(self) -> bool:
         since = self._clock() - PATIENCE

@@ -56,6 +56,20 @@ def test_a_batch_of_which_nothing_is_heard_keeps_its_lease():
     assert woken == [("urgent", 1), ("bulk", 0)]
 
 
+def test_who_takes_its_wake_up_back_meanwhile_does_not_disturb_what_is_recorded():
+    recorder, woken = Recorder(fake(record=Freed(1, 1)), lambda: NOW), []
+    recorder._thread = threading.current_thread()
+
+    def wake(lane, batches):
+        woken.append((lane, batches))
+        recorder.wake = None
+
+    recorder.wake = wake
+    with recorder.watch("b1", [0], [ACCEPTED], NOW):
+        recorder.record()
+    assert woken == [("urgent", 1), ("bulk", 1)]
+
+
 def test_a_thread_that_hangs_loses_the_lease_of_its_batch_and_what_was_accepted_is_recorded(caplog):
     seen: list[Response | None] = [None, None]
     now, seconds = NOW, 10

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -107,3 +107,25 @@ def test_it_looks_again_while_others_were_ready_as_the_last_batch_was_taken_whoe
 
     assert not deliverers.work(deliver, 9)
     assert taken == [2, 1, 0], "and none looks in vain"
+
+
+def test_who_begins_while_another_counts_waits_for_it() -> None:
+    class Looked(float):
+        """A moment that is compared only after another thread had time to begin."""
+
+        def __ge__(self, since: float) -> bool:
+            with suppress(IndexError):
+                late.pop().start()
+                begun.wait(0.3)
+            return float(self) >= since
+
+    begun, threads = threading.Event(), ExitStack()
+    deliverers = Deliverers(clock=lambda: Looked(1.0))
+    late = [threading.Thread(target=deliverers.work, args=(begun.set, 9))]
+    [last] = late
+    with threads:
+        for _ in range(2):
+            threads.enter_context(delivering(deliverers))
+        assert not deliverers.take_over()
+        assert begun.wait(LONG)
+    last.join(LONG)
