@@ -69,7 +69,7 @@ def main() -> int:
     # The database runs as another user where we are root.
     directory.chmod(0o711)
     try:
-        found = run(options, directory)
+        found = run(options, directory, _say)
         verdict = judge(found)
     finally:
         if given.keep:
@@ -80,6 +80,11 @@ def main() -> int:
     if given.report:
         report.write(found, verdict)
     return 0 if verdict.good else 1
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

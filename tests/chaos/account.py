@@ -10,7 +10,8 @@
                   read, so nobody could know
     lost in a failover   expected, never accepted, and its message was confirmed when its partition's primary was about to be
                   replaced: replication is behind the answer, so the new primary need not have it
-    after a failover     accepted again: the outcome of the first was written to a primary that was replaced just then
+    after a failover     accepted again: something of the first, from its publishing to its written outcome, was known to a
+                  primary alone that was replaced
     out of order  first accepted after a later message of the same channel was, on the same device
     wrong badge   a device whose last push carried another number than that of its messages
 
@@ -34,8 +35,6 @@ ANSWERED: Final = 0.05
 #: noticed yet still writes, and what lies unread in its socket.
 BROKEN: Final = 1.0
 LOST: Final = 0.5
-#: Seconds by which a replica may be behind its primary, on a busy machine.
-BEHIND: Final = 1.0
 #: Seconds from a row of the outbox to its confirmation.
 RELAYED: Final = 10.0
 #: Longest latency while a service is slow.
@@ -77,16 +76,23 @@ Span = tuple[float, float]
 class Failover(NamedTuple):
     """Another server became the primary of a partition.
 
-    `last_at` is when the one before was last the only one, `over_at` when it was none any more for sure.
+    `last_at` is when the one before was last the only one, `over_at` when it was none any more for sure. The new one has
+    everything that was confirmed before `has_until`.
     """
 
     partition: int
     last_at: float
     over_at: float
+    has_until: float
 
     def took(self, began: float, ended: float) -> bool:
-        """Whether what was confirmed between these moments may be known to the old primary alone."""
-        return began <= self.over_at and ended >= self.last_at - BEHIND
+        """Whether something that was written between these moments may be known to the old primary alone."""
+        return began <= self.over_at and ended >= self.has_until
+
+    @property
+    def behind(self) -> float:
+        """Seconds by which the new primary was behind when the old one was last the only one."""
+        return max(0.0, self.last_at - self.has_until)
 
 
 @dataclass
@@ -124,6 +130,9 @@ class Excuses:
     failovers: Mapping[str, Sequence[Failover]] = field(default_factory=dict)
     #: Notifications whose message was confirmed when such a failover took place.
     at_risk: Collection[str] = ()
+    #: When the publishing of a notification's message began, and when workers had written down what became of it, in their order.
+    published: Mapping[str, float] = field(default_factory=dict)
+    concluded: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class Place(NamedTuple):
@@ -224,10 +233,17 @@ def _excuse(account: Account, first: Accepted, again: Accepted, excuses: Excuses
     elif took_long:
         # Where an answer takes as long as we wait for one, the two may cross on the way.
         account.unanswered += 1
-    elif any(one.took(first.at, min(known_by, again.at)) for one in excuses.failovers.get(first.token, ())):
+    elif _was_lost(first, again, known_by, excuses):
         account.after_failover += 1
     else:
         account.doubled.append(Repeat(first.id, first.at, again.at))
+
+
+def _was_lost(first: Accepted, again: Accepted, known_by: float, excuses: Excuses) -> bool:
+    """Whether a failover may have lost what was known of the first: that it was sent, or what it was made of before."""
+    concluded = next((at for at in excuses.concluded.get(first.id, ()) if at >= first.at), known_by)
+    began, ended = excuses.published.get(first.id, first.at), min(concluded, again.at)
+    return any(one.took(began, ended) for one in excuses.failovers.get(first.token, ()))
 
 
 def _there(began: float, ended: float, away: Sequence[Span]) -> float:

@@ -27,6 +27,7 @@ WORKERS: Final = ("urgent", "bulk", "all")
 #: Seconds that all of them together have to end.
 GRACE: Final = 30.0
 _FIELDS: Final = re.compile(r"  \w+=.*")
+CONCLUDED: Final = re.compile(r"(\d\d):(\d\d):(\d\d\.\d+) .*  batch (?:delivered|not delivered|done).*  batch=(\w+)")
 _ENDED: Final = re.compile(r"ended with exit code (-?\d+)")
 
 
@@ -46,6 +47,8 @@ class Crew:
         self._tending = threading.Thread(target=self._tend, name="supervisor", daemon=True)
         #: Worker -> when it finished a batch, UNIX seconds in their order.
         self.worked: defaultdict[str, list[float]] = defaultdict(list)
+        #: Batch -> when a worker had written down what became of it, UNIX seconds.
+        self.concluded: defaultdict[str, list[float]] = defaultdict(list)
         #: (name, when) of each kill that hit a running process.
         self.kills: list[tuple[str, float]] = []
         #: Exit codes other than those of a kill or of a stop that was asked for, be it before the process could take the wish.
@@ -107,6 +110,8 @@ class Crew:
     def _hear(self, name: str, line: str) -> None:
         self._files[name].write(line + "\n")
         self._files[name].flush()
+        if concluded := CONCLUDED.match(line):
+            self.concluded[concluded[4]].append(said_at(concluded, time.time()))
         if "  batch delivered" in line:
             self.worked[name].append(time.time())
         elif " ERROR " in line or " CRITICAL " in line:
@@ -114,3 +119,10 @@ class Crew:
             self.begun_again += "the process begins again" in line
         elif (ended := _ENDED.search(line)) and int(ended[1]) not in (0, -signal.SIGKILL, -signal.SIGTERM):
             self.failures[f"{name} ended with {ended[1]}"] += 1
+
+
+def said_at(clock: re.Match[str], heard_at: float) -> float:
+    """UNIX seconds of a line that was heard a little later; its first three groups are the local time of day."""
+    day = 86_400.0
+    of_day = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+    return heard_at - (heard_at + time.localtime(heard_at).tm_gmtoff - of_day) % day

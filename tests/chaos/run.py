@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.chaos import account, schedule, shared
 from tests.chaos.account import Account, Excuses, Failover, Kill, Passed, Place
 from tests.chaos.crew import WORKERS
 from tests.chaos.faults import ALONE_ONLY, FAULTS, KILLS, PLANNED, faults_of
+from tests.chaos.progress import Progress, left_in
 from tests.chaos.services import kind_of
 from tests.chaos.system import Engine, System, await_true, running
 from tests.chaos.traffic import Sent
@@ -44,8 +45,14 @@ APART: Final = 15.0
 BUSY: Final = 3000
 #: Seconds after a fault of Redis' in which outcomes may still be unwritten: a killed one has to come up first.
 RETURNS: Final = 3.0
-#: Seconds that a single fault is watched after its end at most.
+#: Seconds that a single fault is watched after its end at most, and that it takes beyond its own where what it needs is away.
 AFTER: Final = 60.0
+PATIENT: Final = 60.0
+#: Seconds of rest after a single fault.
+REST: Final = 2.0
+#: Seconds for which redirects are tried, once nothing else is at fault, and for which one try is waited for.
+REDIRECTS: Final = 120.0
+REDIRECTED: Final = 15.0
 #: What stands ready: messages and batches, of both lanes.
 _LINES: Final[tuple[tuple[Literal["e", "b"], Lane], ...]] = (
     ("e", "urgent"),
@@ -107,6 +114,42 @@ class Options:
     def gap(self) -> float:
         """Seconds between two lasting faults of a mix."""
         return 0.5 if self.seconds < 100 else 3.0 if self.short else 8.0
+
+    @property
+    def stages(self) -> list[str]:
+        """The faults that come alone, in their order, before the mix."""
+        if self.faults:
+            return []
+        if not self.alone_first:
+            return ["blast", "burst"]
+        others = [name for name in self.possible if name not in ALONE_ONLY]
+        return [*ALONE_ONLY, *schedule.alone(self.seed, others)]
+
+    def seconds_of(self, fault: str) -> float:
+        return FAULTS[fault].short if self.short else FAULTS[fault].seconds
+
+    @property
+    def loads(self) -> float:
+        """Seconds for what a fault of `ALONE_ONLY` has published."""
+        return 60 + 400 * self.scale
+
+    @property
+    def mixed(self) -> float:
+        """Seconds of the mix at least."""
+        return 60.0 if self.alone_first else 30.0
+
+    @property
+    def longest(self) -> float:
+        """Seconds from the first traffic to an idle system at most."""
+        alone = [self.seconds_of(name) + (self.loads if name in ALONE_ONLY else 0.0) for name in self.stages]
+        if self.alone_first and not self.faults:
+            alone += [APART] * KILLS_APART
+        each = PATIENT + AFTER + REST
+        alone_for = LONG_CALM + sum(alone) + len(alone) * each
+        if self.faults:
+            last = max(self.seconds_of(name) + self.loads for name in self.faults) + each
+            return LONG_CALM + self.seconds + len(self.faults) * last + self.idle_within
+        return alone_for + max(self.mixed, self.seconds) + PATIENT + AFTER + REDIRECTS + self.idle_within
 
     @property
     def many(self) -> int:
@@ -174,13 +217,15 @@ class Found:
     at_risk: int
     #: Messages that were confirmed and are not in Postgres.
     unrecorded: int
+    #: What was on its way when the run stopped waiting for an idle system; '': nothing.
+    left_over: str
     #: The machine and what else it had to do.
     machine: str
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def run(options: Options, directory: Path) -> Found:
-    """Raises TimeoutError where the system does not even come up."""
+def run(options: Options, directory: Path, say: Callable[[str], None] = lambda _: None) -> Found:
+    """Raises TimeoutError where the system does not even come up. `say` gets a line now and then."""
     chosen = options.faults or options.possible
     blast = options.many if "blast" in chosen else 0
     with running(
@@ -200,51 +245,58 @@ def run(options: Options, directory: Path) -> Found:
             lambda: system.hands.pids() | {"simulator": system.simulator.pid},
         )
         watch.start()
-        storm = _Storm(system, options)
-        time.sleep(LONG_CALM if options.alone_first else CALM)
-        ends = time.monotonic() + options.seconds
-        if options.faults:
-            while time.monotonic() < ends:
-                for fault in chosen:
-                    storm.alone(fault)
-        else:
-            if options.alone_first:
-                storm.kill_apart()
-            for fault in ALONE_ONLY if options.alone_first else ("blast", "burst"):
+        with Progress(say, system) as progress:
+            idle_after = _through(system, options, storm := _Storm(system, options, progress), progress)
+            left_over = "" if idle_after is not None else left_in(system)
+            progress.at("the records are read, and the account is drawn up")
+            watch.stop()
+            return _found(system, options, storm, watch, idle_after, left_over)
+
+
+def _through(system: System, options: Options, storm: "_Storm", progress: Progress) -> float | None:
+    """Traffic and faults to their end. Returns the seconds until the system was idle after that; None: it was not."""
+    progress.tell(f"the account follows within {options.longest / 60:.0f} minutes, mostly in a third of that")
+    progress.at("traffic without faults")
+    time.sleep(LONG_CALM if options.alone_first else CALM)
+    ends = time.monotonic() + options.seconds
+    if options.faults:
+        while time.monotonic() < ends:
+            for fault in options.faults:
+                progress.at(fault)
                 storm.alone(fault)
-            if options.alone_first:
-                for fault in schedule.alone(
-                    options.seed, [name for name in options.possible if name not in ALONE_ONLY]
-                ):
-                    storm.alone(fault)
-            storm.mix(max(60.0 if options.alone_first else 30.0, ends - time.monotonic()))
-            storm.watch_return()
-        system.traffic.fall_silent()
-        idle_after = _await_idle(system, options.idle_within)
-        watch.stop()
-        return _found(system, options, storm, watch, idle_after)
+    else:
+        if options.alone_first:
+            storm.kill_apart()
+        for number, fault in enumerate(stages := options.stages, 1):
+            progress.at(f"alone, {number} of {len(stages)}: {fault}")
+            storm.alone(fault)
+        progress.at("faults mixed")
+        storm.mix(max(options.mixed, ends - time.monotonic()))
+        storm.watch_return()
+        if "hostile_subscriptions" in options.possible:
+            storm.meet_redirects()
+    system.traffic.fall_silent()
+    progress.at(f"waits {options.idle_within:.0f} s at most for an idle system")
+    return _await_idle(system, options.idle_within)
 
 
 class _Storm:
     """Carries faults out and notes when."""
 
-    def __init__(self, system: System, options: Options) -> None:
-        self._system, self._options = system, options
+    def __init__(self, system: System, options: Options, progress: Progress) -> None:
+        self._system, self._options, self._progress = system, options, progress
         self.windows: list[Window] = []
         #: Faults that could not be inflicted, or not to their end, because what they are done to was away.
         self.not_inflicted: Counter[str] = Counter()
 
-    def _seconds(self, fault: str) -> float:
-        return FAULTS[fault].short if self._options.short else FAULTS[fault].seconds
-
     def alone(self, fault: str) -> None:
         """The fault, and then time for every worker to work again."""
-        self._inflict(fault, self._seconds(fault))
+        self._inflict(fault, self._options.seconds_of(fault))
         self.watch_return()
         if fault in ALONE_ONLY:
             with suppress(TimeoutError):
-                await_true(self._quiet, 60 + 400 * self._options.scale, "the blast")
-        time.sleep(2.0)
+                await_true(self._quiet, self._options.loads, "the blast")
+        time.sleep(REST)
 
     def watch_return(self) -> None:
         """Until every worker has worked again, while there is something to do."""
@@ -255,7 +307,8 @@ class _Storm:
     def kill_apart(self) -> None:
         """Busy workers, with time enough between two of them to see what became of the work of each."""
         traffic, many = self._system.traffic, min(self._options.many, BUSY)
-        for _ in range(KILLS_APART):
+        for number in range(KILLS_APART):
+            self._progress.at(f"a busy worker is killed, {number + 1} of {KILLS_APART}")
             ends = time.monotonic() + APART
             traffic.blast([self._system.world.say("direct") for _ in range(many)])
             # What is confirmed by then is what the work of the killed one is measured by.
@@ -268,7 +321,7 @@ class _Storm:
     def mix(self, seconds: float) -> None:
         """What befalls us, what befalls APNs and what befalls the others, each one after another, and kills whenever."""
         left_out = (*ALONE_ONLY, *KILLS)
-        lasting = {name: self._seconds(name) for name in self._options.possible if name not in left_out}
+        lasting = {name: self._options.seconds_of(name) for name in self._options.possible if name not in left_out}
         tracks = [{name: lasting[name] for name in lasting if kind_of(name) in kinds} for kinds in _TRACKS]
         began = time.monotonic()
         at_work = []
@@ -280,6 +333,15 @@ class _Storm:
             at_work[-1].start()
         for thread in at_work:
             thread.join()
+
+    def meet_redirects(self) -> None:
+        """A push service redirects, at least once: in a mix its pushes may meet another fault, or be too old by then."""
+        service, ends = self._system.services["web"], time.monotonic() + REDIRECTS
+        while not service.met("302") and time.monotonic() < ends:
+            self._progress.at("a push service redirects")
+            self._inflict("hostile_subscriptions", 0.0)
+            with suppress(TimeoutError):
+                await_true(lambda: service.met("302"), REDIRECTED, "a redirect")
 
     def _inflict(self, fault: str, seconds: float) -> None:
         began = time.time()
@@ -314,7 +376,9 @@ def _await_idle(system: System, seconds: float) -> float | None:
     return time.monotonic() - began
 
 
-def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_after: float | None) -> Found:
+def _found(
+    system: System, options: Options, storm: _Storm, watch: Watch, idle_after: float | None, left_over: str
+) -> Found:
     world = system.world
     with psycopg.connect(system.postgres_url) as db:
         devices = db.execute(
@@ -355,6 +419,8 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         *(of_workers, slow, sorted(away), watch.refused, broken),
         failovers={one.token: of_apps[world.app_of(user)] for user, one in world.devices.items()},
         at_risk=risked,
+        published={id: sent[index].at for id, index in message_of.items()},
+        concluded=_concluded(system, watch, {id: sent[index] for id, index in message_of.items()}, ids),
     )
     judged = account.judge(expected, watch.accepted, excuses)
     counts = dict(system.counts())
@@ -420,6 +486,7 @@ def _found(system: System, options: Options, storm: _Storm, watch: Watch, idle_a
         unplanned=len(failovers),
         at_risk=len(at_risk),
         unrecorded=_unrecorded(system, sent),
+        left_over=left_over,
         machine=_machine(watch.slowness),
         counts=counts,
     )
@@ -450,6 +517,23 @@ def _at_risk(sent: Sequence[Sent], layout: Layout, failovers: Sequence[Failover]
             for failover in failovers
         )
     }
+
+
+def _concluded(system: System, watch: Watch, of: Mapping[str, Sent], ids: Mapping[str, int]) -> dict[str, list[float]]:
+    """When workers had written down what became of what was accepted again, by what they said of its batches."""
+    times = Counter(one.id for one in watch.accepted)
+    token_of = {one.id: one.token for one in watch.accepted if times[one.id] > 1 and one.id in of}
+    found: dict[str, list[float]] = {}
+    with psycopg.connect(system.postgres_url) as db:
+        for id, token in token_of.items():
+            rows = db.execute(
+                "SELECT DISTINCT substr(part, 7) FROM carillon.ledger, jsonb_each(account) AS outcome,"
+                " jsonb_array_elements(outcome.value) AS job"
+                " WHERE app = %s AND event_id = %s AND part LIKE 'batch:%%' AND job->>1 = %s",
+                (of[id].said.channel.app, of[id].said.event.id, str(ids[token])),
+            )
+            found[id] = sorted(at for (batch,) in rows for at in system.crew.concluded.get(batch, ()))
+    return found
 
 
 def _partitions_of(channel: Channel, layout: Layout) -> set[int]:

@@ -7,7 +7,7 @@ account knows every failover, also one that a busy machine brought about.
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
@@ -33,6 +33,8 @@ RESTS: Final = 60.0
 #: Seconds between two looks at who is the primary, and for which a server's answer is waited for then.
 _EVERY: Final = 0.1
 _ANSWERS: Final = 0.5
+#: Begins the key of each partition that says when its primary was last written to by us.
+_MARK: Final = "chaos:mark:"
 _OPTIONS: Final = (
     "--maxmemory-policy",
     "noeviction",
@@ -212,7 +214,11 @@ class BehindSentinels(Several):
 
 
 class Owners:
-    """A thread that notes failovers: when another server says that it is a partition's primary, and the one before does not."""
+    """A thread that notes failovers: when another server says that it is a partition's primary, and the one before does not.
+
+    It writes the time to each primary. The one that a new primary has is how far replication had got: it has everything that
+    was confirmed before that, as replicas execute what their primary did, in its order.
+    """
 
     def __init__(self, hands: Several) -> None:
         self._hands, self._stop = hands, threading.Event()
@@ -220,6 +226,8 @@ class Owners:
         #: By partition: its primary, when that one last said so and nobody else did, and whether another one has begun to.
         self._last: dict[int, tuple[Valkey, float]] = {}
         self._disputed: set[int] = set()
+        #: By partition, and a server that is not its primary yet: the time that it had when it first said that it is.
+        self._had: dict[tuple[int, Valkey], float] = {}
         self.failovers: list[Failover] = []
 
     def __enter__(self) -> Self:
@@ -238,12 +246,18 @@ class Owners:
         began, claims, silent = time.time(), dict[int, list[Valkey]](), list[Valkey]()
         for node in self._hands.nodes:
             try:
-                for partition in self._hands.claims(node):
-                    claims.setdefault(partition, []).append(node)
+                claimed = self._hands.claims(node)
             except redis.TimeoutError:
                 silent.append(node)  # it may go on and believe that it is the primary
+                continue
             except redis.RedisError:
-                pass
+                continue
+            for partition in range(self._hands.layout.partitions):
+                if partition in claimed:
+                    claims.setdefault(partition, []).append(node)
+                else:
+                    self._had.pop((partition, node), None)
+            self._mark(node, claimed)
         for partition, nodes in claims.items():
             before = self._last.get(partition)
             if before is None or nodes == [before[0]]:
@@ -254,13 +268,27 @@ class Owners:
                 self._disputed.add(partition)
                 if len(nodes) == 1 and before[0] not in silent:
                     self._disputed.discard(partition)
-                    self._note(partition, *before)
+                    self._note(partition, *before, self._had.pop((partition, nodes[0]), 0.0))
                     self._last[partition] = nodes[0], began
 
-    def _note(self, partition: int, old: Valkey, last_at: float) -> None:
+    def _mark(self, node: Valkey, partitions: Collection[int]) -> None:
+        """Writes the time to this primary; of a new one what it has is read before."""
+        try:
+            with _client(node) as client:
+                for partition in partitions:
+                    key = _MARK + self._hands.layout.prefix(partition)
+                    owner = self._last.get(partition)
+                    if owner is not None and owner[0] is not node and (partition, node) not in self._had:
+                        found: Any = client.get(key)
+                        self._had[partition, node] = float(found or 0.0)
+                    client.set(key, repr(time.time()))
+        except redis.RedisError:  # it is full, or does not answer: then a failover may have lost more
+            pass
+
+    def _note(self, partition: int, old: Valkey, last_at: float, has_until: float) -> None:
         # A primary that has handed a slot on is still one.
         if old.role() != "master":
-            self.failovers.append(Failover(partition, last_at, time.time()))
+            self.failovers.append(Failover(partition, last_at, time.time(), has_until))
 
 
 @contextmanager

@@ -102,10 +102,20 @@ class System:
 
     def idle(self) -> bool:
         """Nothing is on its way any more."""
+        return not any(self.on_its_way().values())
+
+    def on_its_way(self) -> dict[str, int]:
+        """How many of what is not done yet. Raises psycopg.Error and redis.RedisError where an engine is away."""
         with psycopg.connect(self.postgres_url, connect_timeout=5) as db:
             row = db.execute("SELECT count(*) FROM carillon.outbox").fetchone()
-        idle = all(one.backlog() == (0, 0) for one in self.journals) and not any(one.waiting() for one in self.deferred)
-        return not self.traffic.unconfirmed and row == (0,) and idle
+        backlogs = [one.backlog() for one in self.journals]
+        return {
+            "not confirmed": self.traffic.unconfirmed,
+            "rows of the outbox": 0 if row is None else int(row[0]),
+            "entries": sum(entries for entries, _ in backlogs),
+            "open and due": sum(due for _, due in backlogs),
+            "partitions with devices to be retired": sum(one.waiting() for one in self.deferred),
+        }
 
 
 def settings_of(app: str) -> AppSettings:

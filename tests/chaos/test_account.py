@@ -139,14 +139,19 @@ def test_the_last_push_of_a_device_carries_the_number_of_its_messages():
 @pytest.mark.parametrize(
     ("began", "ended", "took"),
     [
-        pytest.param(90.0, 98.9, False, id="confirmed before, and long replicated"),
-        pytest.param(90.0, 99.1, True, id="confirmed in the last second"),
+        pytest.param(90.0, 96.9, False, id="confirmed before, and replicated"),
+        pytest.param(90.0, 97.1, True, id="confirmed, and not replicated"),
         pytest.param(101.0, 101.1, True, id="confirmed by a primary that went on"),
         pytest.param(103.1, 103.2, False, id="confirmed by the new one"),
     ],
 )
 def test_a_failover_takes_what_the_old_primary_alone_had(began, ended, took):
-    assert Failover(0, 100.0, 103.0).took(began, ended) is took
+    assert Failover(0, 100.0, 103.0, 97.0).took(began, ended) is took
+
+
+@pytest.mark.parametrize(("has_until", "seconds"), [(97.0, 3.0), (100.5, 0.0)])
+def test_a_new_primary_is_behind_by_what_it_lacks(has_until, seconds):
+    assert Failover(0, 100.0, 103.0, has_until).behind == seconds
 
 
 def test_what_was_confirmed_when_a_primary_was_replaced_is_counted_apart():
@@ -154,20 +159,34 @@ def test_what_was_confirmed_when_a_primary_was_replaced_is_counted_apart():
     assert (account.lost_in_failover, account.lost, account.given_up) == (["id-1"], ["id-2"], ["id-3"])
 
 
+def lost(last_at, over_at, token="token-1", **excuses):
+    """The new primary has what was confirmed until half a second before."""
+    return Excuses(failovers={token: [Failover(0, last_at, over_at, last_at - 0.5)]}, **excuses)
+
+
 @pytest.mark.parametrize(
     ("excuses", "found"),
     [
-        pytest.param(Excuses(failovers={"token-1": [Failover(0, 100.5, 103.0)]}), (1, 0), id="its partition's"),
-        pytest.param(Excuses(failovers={"token-2": [Failover(0, 100.5, 103.0)]}), (0, 1), id="another partition's"),
-        pytest.param(Excuses(failovers={"token-1": [Failover(0, 104.0, 106.0)]}), (0, 1), id="much later"),
+        pytest.param(lost(100.5, 103.0), (1, 0), id="its partition's"),
+        pytest.param(lost(100.5, 103.0, "token-2"), (0, 1), id="another partition's"),
+        pytest.param(lost(104.0, 106.0), (0, 1), id="much later"),
+        pytest.param(lost(104.0, 106.0, concluded={"id-1": [99.0, 104.2]}), (1, 0), id="its outcome was written late"),
+        pytest.param(
+            lost(101.0, 106.0, concluded={"id-1": [100.2, 105.3]}), (0, 1), id="the new primary has its outcome"
+        ),
+        pytest.param(
+            lost(104.0, 106.0, concluded={"id-1": [105.3]}), (1, 0), id="it is not known who wrote it, if anybody did"
+        ),
+        pytest.param(lost(97.0, 99.5), (0, 1), id="all was over before it was sent"),
+        pytest.param(lost(97.0, 99.5, published={"id-1": 99.0}), (1, 0), id="it was sent on what the old one knew"),
     ],
 )
-def test_a_repeat_is_excused_by_a_failover_of_its_partition(excuses, found):
+def test_a_repeat_is_excused_if_a_failover_may_have_lost_what_was_known_of_it(excuses, found):
     account = judge(EXPECTED, [accepted(), accepted(at=105.0), OTHER], excuses)
     assert (account.after_failover, len(account.doubled)) == found
 
 
 def test_a_planned_failover_is_known_by_its_time():
-    failover = Failover(0, 100.0, 100.5)
+    failover = Failover(0, 100.0, 100.5, 100.0)
     assert planned(failover, [("redis_failover", 99.5, 100.2)])
     assert not planned(failover, [("redis_failover", 90.0, 99.9)])

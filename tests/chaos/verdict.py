@@ -167,7 +167,7 @@ def judge(found: Found) -> Verdict:
         "repeated_unanswered": account.unanswered,
         "repeated_after_failover": account.after_failover,
         "failovers": [
-            f"partition {one.partition} from {_clock(one.last_at)}, {one.over_at - one.last_at:.1f} s"
+            f"partition {one.partition} from {_clock(one.last_at)}, {one.over_at - one.last_at:.1f} s, {one.behind:.1f} s behind"
             for one in found.failovers
         ],
         "confirmed_at_failover": found.at_risk,
@@ -178,6 +178,8 @@ def judge(found: Found) -> Verdict:
         "wrong_badges": [f"{found.way_of_token[token]}: {said}" for token, said in found.wrong_badges.items()][:20],
         "left_before_sending": found.left,
         "lost_during": _during(found, [found.sent[found.message_of[id]].at for id in account.lost]),
+        "doubled_after": [round(repeat.again_at - repeat.first_at, 3) for repeat in account.doubled[:20]],
+        "doubled_at": [_clock(repeat.first_at) for repeat in account.doubled[:20]],
         "doubled_during": _during(found, [repeat.first_at for repeat in account.doubled]),
         "late_p99": _rounded(percentile(late, 0.99)),
         "late_max": _rounded(max(late, default=None)),
@@ -191,6 +193,7 @@ def judge(found: Found) -> Verdict:
         },
         "resumed_in": _rounded(resumed),
         "idle_after": _rounded(found.idle_after),
+        "left_over": found.left_over,
         "slow_to_return": [
             f"{one.worker} {one.seconds:.1f} s after {one.fault} at {_clock(one.ended)}"
             for one in again
@@ -217,10 +220,10 @@ def judge(found: Found) -> Verdict:
 
 
 def _failovers(found: Found) -> Bar:
-    """What was lost because it was not replicated: never more than what was confirmed just before."""
+    """What was lost because it was not replicated: never what was confirmed before what the new primary had."""
     lost = len(found.account.lost_in_failover)
     said = f"{lost} in {found.unplanned} of {len(found.failovers)} failovers" if found.failovers else NOT_MEASURED
-    return Bar("lost with a primary, not replicated", "of its last second", said, found.unplanned > 0 or not lost)
+    return Bar("lost with a primary, not replicated", "of what it lacked", said, found.unplanned > 0 or not lost)
 
 
 def _account(found: Found, kind: str) -> dict[str, int]:
