@@ -133,3 +133,13 @@ def test_a_command_loads_only_what_it_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "worker.cli.version" in done.stdout
     assert {"celery", "psycopg", "redis", "httpx", "worker.cli.up"} & set(done.stdout.split()) == set()
+
+
+def test_a_start_is_not_held_up_by_garbage_collection() -> None:
+    code = (
+        "import gc, sys; sys.argv[1:] = ['version']; from worker.cli import main\n"
+        "try: main()\nfinally:\n    before = gc.get_stats()[1]['collections']\n"
+        "    import worker.process.tasks\n    print(gc.get_stats()[1]['collections'] - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert int(done.stdout.split()[-1]) <= 3, "with Python's thresholds there are twenty"
