@@ -2,8 +2,9 @@
 
 It also makes ready in time what its process has put off for some seconds. The tick, which comes once a second, does it otherwise.
 
-One thread of a process writes for all of a server together, some fifty times a second while anything is in flight. So after a
-`kill -9` little more than the unanswered notifications is sent again.
+One thread of a process writes for all of a server together, some fifty times a second while anything is in flight for longer
+than that. So after a `kill -9` little more than the unanswered notifications is sent again. Most batches have all of their
+answers sooner: who sends them writes these at once, and nothing is written here.
 """
 
 import logging
@@ -35,6 +36,8 @@ RENEW_SECONDS: Final = 1.0
 AWAY: Final = 0.2
 #: Seconds after which the thread ends where nothing is in flight.
 _IDLE: Final = 5.0
+#: Pauses after the last batch for which the thread goes on to look for the next: waking it interrupts whoever sends that.
+_LOOKS: Final = 5
 #: Longest delay of a batch in seconds for which it is made ready here, and how many such batches it remembers.
 _SOON: Final = 5.0
 _MOST: Final = 10_000
@@ -221,10 +224,15 @@ class Recorder:
         """Whether no batch is watched, and none waits for its time."""
         return not self._flights and not self._due
 
-    def record(self) -> None:
-        """Writes the acceptances since the last write."""
+    def flights(self) -> Sequence[Flight]:
+        """What is in flight now."""
         with self._lock:
-            flights = list(self._flights)
+            return tuple(self._flights)
+
+    def record(self, among: Sequence[Flight] | None = None) -> None:
+        """Writes the acceptances since the last write, of all that are in flight, or of those among these."""
+        with self._lock:
+            flights = [one for one in (self._flights if among is None else among) if one in self._flights]
         now = self._now()
         news = [(flight, flight.accepted()) for flight in flights]
         due = [
@@ -288,16 +296,20 @@ class Recorder:
                         return
             self._begun.clear()
             rest = min(one.try_make_ready() for one in self._of_thread)
-            while any(one.in_flight for one in self._of_thread):
+            looks = _LOOKS
+            while looks:
+                before = [(one, one.flights()) for one in self._of_thread]
+                looks = _LOOKS if any(flights for _, flights in before) else looks - 1
                 time.sleep(PAUSE)
                 rest = min(one.try_make_ready() for one in self._of_thread)
-                for one in self._of_thread:
-                    one.try_record()
+                for one, flights in before:
+                    if flights:
+                        one.try_record(flights)
 
-    def try_record(self) -> None:
+    def try_record(self, among: Sequence[Flight]) -> None:
         """As `record`. Raises nothing."""
         try:
-            self.record()
+            self.record(among)
         except redis.Error:  # what it did not write it writes later, unless the batch's outcomes are written first
             seldom.warning("batches in flight not recorded, redis is away")
             time.sleep(AWAY)

@@ -34,6 +34,7 @@ from worker.pipeline.digests import Digests
 from worker.pipeline.expansion.fan_out import FanOut
 from worker.pipeline.intake import Intake
 from worker.pipeline.origins import DeviceOrigins
+from worker.pipeline.recorder import Flight
 from worker.pipeline.reminders import Reminders
 from worker.pipeline.rounds import Rounds
 from worker.pipeline.spans import Export
@@ -247,9 +248,9 @@ class Pipeline:
         delivery = Delivery(**(parts | others))
         record, recording = delivery.recorder.record, self._recording
 
-        def record_alone() -> None:
+        def record_alone(among: Sequence[Flight] | None = None) -> None:
             with recording:
-                record()
+                record(among)
 
         delivery.recorder.record = record_alone  # type: ignore[method-assign]
         return delivery

@@ -100,6 +100,36 @@ def test_a_thread_that_hangs_loses_the_lease_of_its_batch_and_what_was_accepted_
     assert (line.app, line.provider, line.batch) == ("demo", "apns", "b1")
 
 
+def test_only_what_is_in_flight_for_longer_than_a_pause_is_written(monkeypatch: pytest.MonkeyPatch):
+    begun, over = Queue[None](), Queue[None]()
+
+    def sleep(_seconds: float) -> None:
+        begun.put(None)
+        over.get(timeout=PATIENCE)
+
+    def pass_by() -> None:
+        over.put(None)
+        begun.get(timeout=PATIENCE)
+
+    monkeypatch.setattr("worker.pipeline.recorder.time", SimpleNamespace(sleep=sleep))
+    journal = fake(record=Freed(0, 0))
+    recorder = Recorder(journal, lambda: NOW)
+    with recorder.watch("b1", [0], [ACCEPTED], NOW):
+        begun.get(timeout=PATIENCE)
+        with recorder.watch("b2", [0], [ACCEPTED], NOW):
+            pass
+        with recorder.watch("b3", [0], [ACCEPTED], NOW):
+            pass_by()
+            assert journal.made == [("record", ([("b1", [0])],))]
+            pass_by()
+            assert journal.made[1:] == [("record", ([("b3", [0])],))]
+    # It is awake for the next batch, for a moment.
+    pass_by()
+    for _ in range(100):
+        over.put(None)
+    assert len(journal.made) == 2
+
+
 def test_where_no_thread_could_begin_the_next_batch_begins_one(monkeypatch):
     recorder = Recorder(fake(), lambda: NOW)
 
