@@ -17,6 +17,8 @@ import psycopg
 import pytest
 import redis
 import yaml
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from config.settings import Settings
 from tests.processes import free_port, until
@@ -286,7 +288,7 @@ def test_a_database_from_before_the_roles_is_given_to_them(postgres_url: str) ->
 
 def pings(port: int, user: str, password: str) -> bool:
     try:
-        with redis.Redis(port=port, username=user, password=password) as client:
+        with redis.Redis(port=port, username=user, password=password, retry=Retry(NoBackoff(), 0)) as client:
             return bool(client.ping())
     except redis.exceptions.RedisError:
         return False
