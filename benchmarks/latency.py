@@ -161,14 +161,21 @@ def blast(place: Stage, sent: Sent, members: int) -> list[float]:
     before = int(place.simulator.control.counts()["accepted"])
     with Publisher(place.urls.redis) as publisher:
         publisher.publish(event(f"blast-{time.monotonic_ns()}", "all"))
+
+    def accepted() -> int:
+        return int(place.simulator.control.counts()["accepted"]) - before
+
     messages, ends = 0, time.monotonic() + PATIENCE
     # Some of these are direct ones, of which the last is on its way.
-    while int(place.simulator.control.counts()["accepted"]) - before < members:
+    while accepted() < members:
         if time.monotonic() > ends:
             break
         sent.send()
         messages += 1
         time.sleep(random.uniform(0.5, 1.5) * PACE)
+    # The simulator answers nobody while it hands over its record of so many pushes.
+    while accepted() < members + messages and time.monotonic() < ends:
+        time.sleep(PACE)
     return [accepted - published for published, accepted in sent.await_all()]
 
 
