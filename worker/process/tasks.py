@@ -257,7 +257,7 @@ def _fan_out(
     idle = lane == "urgent" and not few and runtime.hand_over.reserve()
     expanded = None
     try:
-        expanded = _expand(runtime, of, opened, here=few or idle)
+        expanded = _expand(runtime, of, opened, here=few or idle, bulk=lane == "bulk")
     except postgres.Unavailable:  # other messages of their channels need not wait until the leases end
         of.journal.give_back(lane, opened)
         raise
@@ -422,6 +422,7 @@ def _tick(runtime: Runtime, of: PartitionRuntime, counts: Counter[str]) -> None:
     counts["retired"] += of.deferred_retirement.retire_due()
     while written := runtime.ledger.flush(of.journal):
         counts["accounts"] += written
+        runtime.bulkhead.pause()
 
 
 @app.task(name="carillon.canary", send_events=False)
@@ -522,13 +523,16 @@ def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     return woken
 
 
-def _expand(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened], *, here: bool = False) -> Expanded:
+def _expand(
+    runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened], *, here: bool = False, bulk: bool = False
+) -> Expanded:
     """Finds the message that cannot be expanded by halving, so that it does not stop the others.
 
-    `here`: this task delivers a batch of it that is the next.
+    `here`: this task delivers a batch of it that is the next. `bulk`: it lets urgent messages pass.
     """
     try:
-        return of.fan_out.expand(opened, full=runtime.bulkhead.full() if here else None)
+        pause = runtime.bulkhead.pause if bulk else lambda: None
+        return of.fan_out.expand(opened, full=runtime.bulkhead.full() if here else None, pause=pause)
     except (postgres.Unavailable, *redis.Unavailable):
         raise
     except Exception as fault:  # noqa: BLE001 - whatever the bug is, it stays with its message
@@ -536,10 +540,10 @@ def _expand(runtime: Runtime, of: PartitionRuntime, opened: Sequence[Opened], *,
             return Expanded(Counter(), 0, {}, freed=_failed(runtime, of, opened[0], fault))
         log.warning("messages cannot be expanded together, each half is tried", extra={"messages": len(opened)})
     half = len(opened) // 2
-    first = _expand(runtime, of, opened[:half])
+    first = _expand(runtime, of, opened[:half], bulk=bulk)
     if first.remaining or first.unfinished:  # the other half may have more messages of their channels
         return replace(first, counts={}, remaining=[*first.remaining, *opened[half:]])
-    second = _expand(runtime, of, opened[half:])
+    second = _expand(runtime, of, opened[half:], bulk=bulk)
     return replace(second, batches=first.batches + second.batches, counts={}, freed=first.freed + second.freed)
 
 

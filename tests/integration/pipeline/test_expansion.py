@@ -141,6 +141,20 @@ def test_who_muted_the_sender_or_is_listed_in_a_channel_with_others_is_decided_a
     assert Counter(map(user_of, pipeline.run())) == {"han": 1, "lando": 1, "chewie": 1}
 
 
+def test_an_expansion_on_the_bulk_lane_pauses_between_its_steps(small_pages):
+    """Each step of a page computes for some milliseconds, for which an urgent message of the process would wait."""
+    small_pages.member("general", "leia", *(f"u{n}" for n in range(12)))
+    small_pages.publish(message(id="e1"))
+    small_pages.take()
+    small_pages.fan_out.expand(small_pages.journal.take_messages("urgent", 1))
+    paused: list[int] = []
+    runtime: Any = SimpleNamespace(bulkhead=SimpleNamespace(pause=lambda: paused.append(1)))
+    of: Any = SimpleNamespace(fan_out=small_pages.fan_out, journal=small_pages.journal)
+    [opened] = small_pages.journal.take_messages("bulk", 1)
+    tasks._expand(runtime, of, [opened], bulk=True)
+    assert len(paused) >= 3, "after the page is read, once it is decided, and before it is written"
+
+
 class Picky:
     """A fan-out that has a bug with some messages."""
 

@@ -116,13 +116,19 @@ class FanOut:
         self._origins = DeviceOrigins(apps, Origins(partition))
         self._targeted = Targeted(pool, self._devices, page=page, now=now)
 
-    def expand(self, opened: Sequence[Opened], *, full: Collection[Way] | None = None) -> Expanded:
-        """Expands one page of each message, except those that are left for later.
+    def expand(
+        self,
+        opened: Sequence[Opened],
+        *,
+        full: Collection[Way] | None = None,
+        pause: Callable[[], None] = lambda: None,
+    ) -> Expanded:
+        """Expands one page of each message, except those that are left for later. `pause` is called between two steps.
 
         With `full` the caller delivers the first of the batches itself, if nothing waits before it and it is of no way in `full`.
         It then calls `keep`, which nobody waits for.
         """
-        patience, began = Patience(self._journal, opened, self._clock), self._now()
+        patience, began = Patience(self._journal, opened, self._clock, pause), self._now()
         given, held = opened, set[str]()
         while True:
             plan = MessagePlan(
@@ -137,6 +143,7 @@ class FanOut:
                 held |= waiting
                 opened = [one for one in opened if one.id not in waiting]
                 continue
+            patience.alive()
             queued = plan.queued()
             taken_at, taken = self._now(), None
             written = plan.steps, queued, plan.counts, plan.documents(), plan.looks, plan.missed, plan.answered

@@ -10,8 +10,16 @@ PART: Final = 1 / 4
 
 
 class Patience:
-    def __init__(self, journal: Journal, opened: Sequence[Opened], clock: Callable[[], float]) -> None:
-        self._journal, self._opened, self._clock = journal, opened, clock
+    """`pause` is called between two steps: on the bulk lane it lets urgent messages pass."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        opened: Sequence[Opened],
+        clock: Callable[[], float],
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._journal, self._opened, self._clock, self._pause = journal, opened, clock, pause
         self._part = journal.lease * PART
         self._ends = self._renews = clock() + self._part
 
@@ -21,7 +29,11 @@ class Patience:
         return self._clock() > self._ends
 
     def alive(self) -> bool:
-        """Called all the time: renews the leases of its messages when they need it. Returns whether it is not `over`."""
+        """Called between two steps: pauses, and renews the leases of its messages when they need it.
+
+        Returns whether it is not `over`.
+        """
+        self._pause()
         now = self._clock()
         if now > self._renews:
             self._journal.renew_messages(self._opened)
