@@ -24,6 +24,7 @@ from celery.bootsteps import CLOSE, TERMINATE
 from celery.platforms import EX_OK
 from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
+from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
 
 from config.celeryconfig import URGENT
@@ -72,6 +73,25 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         bulkhead = get_runtime().bulkhead
         can_consume = qos.can_consume
         qos.can_consume = lambda: len(celery_state.reserved_requests) < bulkhead.room() and can_consume()
+
+
+class _Consumer(Consumer):  # type: ignore[misc]  # Celery has no types
+    """Celery's consumer, which outlives its broker while tasks are in work."""
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Neither gives wake-ups back through a lost connection nor acknowledges them later: kombu would look for the server of
+        one that it has closed, and the consumer would give up: `'NoneType' object has no attribute 'hostname'`, `'client'`.
+        Redis gives them out again when their visibility timeout is over, and the tick does not wait for that.
+        """
+        channel: Any = getattr(self.task_consumer, "channel", None)
+        if hasattr(channel, "do_restore"):  # not at RabbitMQ
+            channel.do_restore = False
+            channel.basic_ack = channel.basic_reject = _pass_over
+        super().on_connection_error_after_connected(exc)
+
+
+def _pass_over(*_: object, **__: object) -> None:
+    pass
 
 
 class _Hearing:
@@ -182,6 +202,7 @@ def run(name: str, *, queues: Collection[str], concurrency: int) -> None:
             hostname=host_format(f"{name}@%h"),
             queues=list(queues),
             pool_cls="threads",
+            consumer_cls=_Consumer,
             concurrency=threads,
             # Workers need not know each other: Redis and Postgres decide.
             without_gossip=True,

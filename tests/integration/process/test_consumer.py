@@ -1,0 +1,50 @@
+"""Celery's consumer when its broker is lost."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kombu.connection import Connection
+from kombu.entity import Queue
+from kombu.messaging import Consumer
+
+from tests.valkey import Valkey
+from worker.process.consumer import _Consumer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
+def test_a_consumer_outlives_its_broker_while_a_task_is_in_work(server: Valkey) -> None:
+    connection, taken = Connection(server.url), list[Any]()
+    queue = Queue("q")
+    tasks = Consumer(connection.default_channel, [queue], on_message=taken.append)
+    tasks.consume()
+    # As Celery's remote control: what closing this one raises leaves the other as it is.
+    Consumer(connection.channel(), [Queue("control")], on_message=taken.append).consume()
+    connection.Producer().publish({}, routing_key="q", declare=[queue])
+    connection.drain_events(timeout=5)
+    assert len(taken) == 1
+    with pytest.raises(TimeoutError):
+        connection.drain_events(timeout=0.2)  # waits for the next one from now on
+    server.kill()
+    consumer: Any = _Consumer.__new__(_Consumer)
+    conf = {
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_prefetch_count_reduction": False,
+    }
+    consumer.connection, consumer.task_consumer = connection, tasks
+    consumer.app = SimpleNamespace(conf=SimpleNamespace(**conf))
+    consumer.on_connection_error_after_connected(ConnectionError())
+    assert consumer.connection is None
+    # As Celery does when the task is done.
+    taken[0].ack_log_error(logging.getLogger(), ())
