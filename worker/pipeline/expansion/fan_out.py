@@ -161,7 +161,7 @@ class FanOut:
                     Counter(q.batch.lane for q in queued),
                     plan.unfinished,
                     plan.counts,
-                    [one for one in given if one.id in behind],
+                    [one for one in given if one.id in behind] if behind else (),
                     freed,
                     taken=() if taken is None else (taken,),
                     taken_at=taken_at,
@@ -248,7 +248,7 @@ class FanOut:
         for message in messages:
             if message.look is not None and message.look.kind == "shown":
                 message.look = self._where_shown(message)
-            if (latest := found.get(message.message_key)) is not None:
+            if found and (latest := found.get(message.message_key)) is not None:
                 change(message, latest)
 
     def _where_shown(self, message: Expanding) -> SecondLook:
