@@ -178,7 +178,7 @@ def _deliver_for(
 
     `others` gets how many more are ready once it has the first.
     """
-    wake = partial(_wake_here, runtime, of)
+    wake = partial(_wake_freed, runtime, of)
     deliverers = of.deliverers if lane == "urgent" else Deliverers()
     untold = [] if others is None else [others]
 
@@ -188,15 +188,15 @@ def _deliver_for(
             untold.pop()(ready)
 
     if deliverers.work(lambda: of.delivery.deliver_next(lane, wake, work.add, wake_home, note).more, seconds):
-        wake(lane, 1)
+        _wake_here(runtime, of, lane, 1)
 
 
 @_when_engines_answer
-def _deliver_taken(of: PartitionRuntime, expanded: Expanded) -> Result:
+def _deliver_taken(runtime: Runtime, of: PartitionRuntime, expanded: Expanded) -> Result:
     """Delivers what was taken as it was written."""
     for batch in expanded.taken:
         with shown("carillon.deliver", _arguments(of, "urgent")) as work:
-            of.delivery.deliver_taken(batch, expanded.taken_at, partial(wake_deliver, of), work.add)
+            of.delivery.deliver_taken(batch, expanded.taken_at, partial(_wake_freed, runtime, of), work.add)
     of.fan_out.keep(expanded.kept)
     return {}
 
@@ -206,6 +206,14 @@ def _wake_here(runtime: Runtime, of: PartitionRuntime, lane: Lane, batches: int)
     while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_ready, runtime, of), spare=SPARE):
         batches -= 1
     wake_deliver(of, lane, batches)
+
+
+def _wake_freed(runtime: Runtime, of: PartitionRuntime, lane: Lane, batches: int) -> None:
+    """The same for batches that waited for others. Where no thread is idle, enough that deliver here take these next."""
+    while lane == "urgent" and batches and runtime.hand_over.offer(partial(_deliver_ready, runtime, of), spare=SPARE):
+        batches -= 1
+    if batches and not (lane == "urgent" and of.deliverers.take_over()):
+        wake_deliver(of, lane, batches)
 
 
 def _expand_and_deliver(
@@ -234,7 +242,7 @@ def _expand_and_deliver(
     if more and not (taken and runtime.hand_over.offer(partial(_handed_over, runtime, of))):
         _wake(fan_out, of, lane, 1, most=2 * MOST)
     for expanded in taken:
-        _deliver_taken(of, expanded)
+        _deliver_taken(runtime, of, expanded)
 
 
 def _fan_out(
@@ -263,7 +271,7 @@ def _fan_out(
         raise
     finally:
         if idle:
-            taken = None if expanded is None or not expanded.taken else partial(_deliver_taken, of, expanded)
+            taken = None if expanded is None or not expanded.taken else partial(_deliver_taken, runtime, of, expanded)
             runtime.hand_over.give(taken)
     if expanded.taken and few:
         deliver_here(expanded)
@@ -509,12 +517,13 @@ def _lost(lane: Lane, fault: Exception) -> None:
 def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     """Wakes workers for ready work that no waiting wake-up serves. A superfluous wake-up finds nothing and does no harm."""
     woken, alone = 0, len(runtime.partitions) == 1
-    for lane in ("urgent", "bulk"):
+    for lane, (messages, batches) in of.journal.ready_by_lane().items():
+        if not messages and not batches:
+            continue
         on_their_way = runtime.broker.waiting(LANES[lane][0])
-        messages, batches = of.journal.ready("e", lane), of.journal.ready("b", lane)
         most = MOST_URGENT if lane == "urgent" else MOST
         lost = max(0, min(messages, most) + min(batches, most) - on_their_way)
-        if not alone and (messages or batches):  # those that wait may all be for other partitions
+        if not alone:  # those that wait may all be for other partitions
             lost = max(1, lost)
         if lost:
             wake_deliver(of, lane, min(lost, batches))

@@ -589,7 +589,13 @@ class Journal:
 
     def ready(self, kind: Literal["e", "b"], lane: Lane) -> int:
         """Messages or batches that wait to be taken."""
-        return int(self._scripts.ready(kind=kind, lane=lane))
+        messages, batches = self.ready_by_lane()[lane]
+        return messages if kind == "e" else batches
+
+    def ready_by_lane(self) -> Mapping[Lane, tuple[int, int]]:
+        """Messages, and batches, that wait to be taken."""
+        urgent_messages, urgent_batches, *of_bulk = map(int, self._scripts.ready())
+        return {"urgent": (urgent_messages, urgent_batches), "bulk": (of_bulk[0], of_bulk[1])}
 
     def load(self) -> dict[str, tuple[int, int]]:
         """Messages, and batches, that wait to be taken, of both lanes, for each app that has any."""

@@ -50,6 +50,36 @@ open_for(0, 200)
 """
 
 
+FREED = """
+import threading
+from producers.partitions import UNTAGGED
+from worker.process.deliverers import ENOUGH
+from worker.process.runtime import get_runtime
+from worker.process.tasks import _wake_freed
+from worker.state.partition import Keyspace
+runtime = get_runtime()
+[of] = runtime.partitions
+begun, over, looks = threading.Semaphore(0), threading.Event(), []
+def deliver():
+    looks.append(1)
+    begun.release()
+    over.wait(30)
+    return False
+threads = [threading.Thread(target=of.deliverers.work, args=(deliver, 9)) for _ in range(ENOUGH)]
+for thread in threads:
+    thread.start()
+    begun.acquire(timeout=30)
+_wake_freed(runtime, of, "urgent", 2)
+print(runtime.broker.waiting("carillon.urgent"), "wake-ups where enough threads deliver")
+over.set()
+for thread in threads:
+    thread.join(30)
+print(len(looks) - ENOUGH, "looked once more")
+_wake_freed(runtime, of, "urgent", 2)
+print(runtime.broker.waiting("carillon.urgent"), "where none does")
+"""
+
+
 CLOSED = """
 from kombu.transport.redis import Channel
 def put(*_args, **_options):
@@ -173,3 +203,13 @@ def test_wake_ups_of_one_app_never_stand_in_thousands_before_another_s(redis_url
         kinds = [b"carillon.fan_out" in one for one in redis.lrange("carillon:carillon.urgent", 0, -1)]
     assert waiting <= 64
     assert sum(kinds) == 1, "batches that wait leave room for messages to be expanded"
+
+
+def test_for_what_waited_for_another_batch_nobody_is_woken_where_enough_threads_deliver(redis_url):
+    done = run(redis_url, FREED)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "0 wake-ups where enough threads deliver",
+        "1 looked once more",
+        "1 where none does",
+    ]

@@ -512,6 +512,7 @@ def test_what_waits_is_counted(redis: Redis, journal: Journal) -> None:
     expanded(redis, journal)
     for _ in range(2):
         assert again(redis, lambda: (journal.ready("b", "urgent"), journal.load())) == (1, {APP: (0, 1)})
+        assert journal.ready_by_lane() == {"urgent": (0, 1), "bulk": (0, 0)}
 
 
 @runs("watch")

@@ -1,10 +1,10 @@
--- How much waits to be taken of messages ('e') or batches ('b') in a lane. The urgent lane takes second looks as well.
--- ARGV: kind, lane
--- Returns: how much.
+-- How much waits to be taken, by lane. The urgent lane takes second looks as well.
+-- Returns: messages and batches of the urgent lane, messages and batches of the bulk lane.
 -- Twice: changes nothing.
 -- With: waiting
-local found = 0
-for _, line in ipairs(kind == 'e' and lane == 'urgent' and {'urgent', 'looks'} or {lane}) do
-  for _, app in ipairs(waiting_apps(kind, line)) do found = found + waiting_of(kind, line, app) end
+local function ready(kind, lane)
+  local found = 0
+  for _, app in ipairs(waiting_apps(kind, lane)) do found = found + waiting_of(kind, lane, app) end
+  return found
 end
-return found
+return {ready('e', 'urgent') + ready('e', 'looks'), ready('b', 'urgent'), ready('e', 'bulk'), ready('b', 'bulk')}
