@@ -38,6 +38,8 @@ def celery_config(settings: Settings, redis_url: str) -> dict[str, Any]:
             for one in named["broker_url"].split(";")
         )
     if not is_amqp(url):
+        # A Redis that takes no writes for a while, as it is full, ends no worker.
+        named["broker_channel_error_retry"] = True
         named["broker_transport_options"] = _transport(settings) | named.get("broker_transport_options", {})
     return {
         **named,

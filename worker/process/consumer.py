@@ -13,7 +13,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -26,8 +27,10 @@ from celery.utils.nodenames import host_format
 from celery.worker import state as celery_state
 from celery.worker.consumer import Consumer
 from celery.worker.consumer.tasks import Tasks
+from kombu.transport import virtual
 
 from config.celeryconfig import URGENT
+from config.seldom import Seldom
 from config.settings import get_settings
 from worker.core.errors import UnfitError
 from worker.pipeline.bulkhead import BULK, WAITING
@@ -40,6 +43,7 @@ from worker.process.task_events import TaskEvents
 from worker.state import redis
 
 log = logging.getLogger(__name__)
+seldom = Seldom(log)
 
 #: A consumer is broken if wake-ups wait and threads are idle for so many seconds, and it takes none.
 DEAF_SECONDS: Final = 6.0
@@ -73,6 +77,17 @@ class _Room(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no typ
         bulkhead = get_runtime().bulkhead
         can_consume = qos.can_consume
         qos.can_consume = lambda: len(celery_state.reserved_requests) < bulkhead.room() and can_consume()
+        qos.append = partial(_take, qos, qos.append)
+
+
+def _take(qos: Any, append: Callable[[Any, str], None], message: Any, tag: str) -> None:
+    """Takes a wake-up, which has left its queue, also where a full Redis cannot note who has it: it would be lost otherwise."""
+    try:
+        append(message, tag)
+    except redis.Refused as fault:
+        seldom.warning("the broker takes no writes, wake-ups are worked on all the same", extra={"error": str(fault)})
+        keep: Any = virtual.QoS.append
+        keep(qos, message, tag)
 
 
 class _Consumer(Consumer):  # type: ignore[misc]  # Celery has no types
@@ -83,6 +98,8 @@ class _Consumer(Consumer):  # type: ignore[misc]  # Celery has no types
         one that it has closed, and the consumer would give up: `'NoneType' object has no attribute 'hostname'`, `'client'`.
         Redis gives them out again when their visibility timeout is over, and the tick does not wait for that.
         """
+        if isinstance(exc, redis.Refused):  # full, for example: what is asked next is refused as well
+            time.sleep(PAUSE)
         channel: Any = getattr(self.task_consumer, "channel", None)
         if hasattr(channel, "do_restore"):  # not at RabbitMQ
             channel.do_restore = False

@@ -34,6 +34,8 @@ class Replaced(redis.ConnectionError):
 Away = (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.ReadOnlyError)
 #: What stands for "Redis is away or full; the same call may work later".
 Unavailable = (*Away, redis.OutOfMemoryError)
+#: What stands for "Redis answers, and does not do it".
+Refused = redis.ResponseError
 #: The user lacks a right.
 Forbidden = redis.exceptions.NoPermissionError
 

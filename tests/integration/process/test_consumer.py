@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from kombu.entity import Queue
 from kombu.messaging import Consumer
 
 from tests.valkey import Valkey
-from worker.process.consumer import _Consumer
+from worker.process.consumer import _Consumer, _take
 
 
 @pytest.fixture
@@ -48,3 +49,18 @@ def test_a_consumer_outlives_its_broker_while_a_task_is_in_work(server: Valkey) 
     assert consumer.connection is None
     # As Celery does when the task is done.
     taken[0].ack_log_error(logging.getLogger(), ())
+
+
+def test_a_wake_up_is_worked_on_though_a_full_broker_cannot_note_who_has_it(server: Valkey) -> None:
+    connection, taken = Connection(server.url), list[Any]()
+    queue = Queue("q")
+    Consumer(connection.default_channel, [queue], on_message=taken.append).consume()
+    connection.Producer().publish({}, routing_key="q", declare=[queue])
+    qos: Any = connection.default_channel.qos
+    qos.append = partial(_take, qos, qos.append)
+    server.client().config_set("maxmemory", "1mb")
+    connection.drain_events(timeout=5)
+    assert len(taken) == 1
+    taken[0].ack()
+    assert taken[0].acknowledged
+    assert qos._delivered.keys() == qos._dirty

@@ -51,3 +51,11 @@ def test_a_tick_that_waited_is_dropped(conf: dict[str, object]) -> None:
     (tick,) = schedule.values()
     assert tick["task"] == "carillon.tick"
     assert tick["options"]["expires"] < 10
+
+
+def test_a_redis_that_takes_no_writes_ends_no_worker(conf: dict[str, object]) -> None:
+    assert conf["broker_channel_error_retry"]
+    # A queue of another type at RabbitMQ does: that does not pass.
+    assert "broker_channel_error_retry" not in celery_config(
+        Settings(broker_url="amqp://localhost"), "redis://localhost/0"
+    )
