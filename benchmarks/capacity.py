@@ -24,7 +24,7 @@ from benchmarks.support.processes import end_on_sigterm
 from benchmarks.support.simulation import UNBOUNDED, Clock, Cores, Job, Resource
 from producers.events import AnyEvent
 from producers.partitions import MOST
-from worker.bench.measure import SORTS, Point, Sort, measure, messages, point, shown
+from worker.bench.measure import SORTS, WINDOW, Point, Sort, measure, messages, point, shown
 from worker.bench.stage import MEMBERS, stage
 from worker.core.capacity import FULL, Cost, Costs, Load, need, of_partitions, zipf
 from worker.embedded.machine import this_machine
@@ -308,7 +308,7 @@ def _compared(
         of_push = {kind: known.cpu["simulator"] / sort.pushes if sort.pushes else 0.0}
         works.append(work_of(costs, sort.members, {kind: float(sort.pushes)}, of_push, known.cpu["publisher"]))
     cores = max(0.1, this_machine().cores - one.others)
-    window = 2 * min(sort.part for sort in sorts)
+    window = WINDOW * min(sort.part for sort in sorts)
     simulated = saturated(works, cores, processes, window)
     return {
         "point": one.sort,

@@ -33,9 +33,10 @@ from worker.simulator.settings import CommonSettings
 from worker.simulator.web.subscriptions import Wish
 
 APP: Final = "bench"
-#: Channels of each sort, and of conversations of two.
-CHANNELS: Final = 20
-CONVERSATIONS: Final = 200
+#: Channels of each sort, and of conversations of two: so many that hardly a message waits for an earlier one of its conversation.
+#: An app may register few more devices at once.
+CHANNELS: Final = 50
+CONVERSATIONS: Final = 800
 MEMBERS: Final = 50
 #: Worker processes, and tasks at once in each.
 PROCESSES: Final = 2
