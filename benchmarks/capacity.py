@@ -17,6 +17,7 @@ from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 from benchmarks.support.figures import emit, say
@@ -279,7 +280,11 @@ def checked(seconds: float) -> dict[str, Any]:
     with stage() as place:
         costs, points = measure(place, seconds, say)
         by_sort = {one.sort: one for one in points}
-        calibrated = [_compared(costs, by_sort, [of[name]], by_sort[name], 2) for name in of]
+        alone = [_compared(costs, by_sort, [of[name]], by_sort[name], 2) for name in of]
+        # What tasks wait for one another, for the disk and for the interpreter's lock.
+        busy = min(1.0, median(one["measured"] / one["simulated"] for one in alone))
+        say(f"the system keeps {busy:.0%} of the cores busy")
+        calibrated = [_compared(costs, by_sort, [of[name]], by_sort[name], 2, busy) for name in of]
         found = []
         for name, sorts in mixtures.items():
             several = [of[sort] for sort in sorts]
@@ -288,19 +293,19 @@ def checked(seconds: float) -> dict[str, Any]:
             part = min(sort.part for sort in several) // len(several) * len(several)
             one = point(place, name, pushes, turns, part, seconds, each=len(several))
             say(shown(one))
-            found.append(_compared(costs, by_sort, several, one, 2))
+            found.append(_compared(costs, by_sort, several, one, 2, busy))
     with stage(1) as place:
         for sort in (of["direct"], of["apns"]):
             one = point(place, f"{sort.name}, one process", sort.pushes, messages(sort), sort.part, seconds)
             say(shown(one))
-            found.append(_compared(costs, by_sort, [sort], one, 1))
-    return {"costs": costs_json(costs), "calibration": calibrated, "checks": found}
+            found.append(_compared(costs, by_sort, [sort], one, 1, busy))
+    return {"costs": costs_json(costs), "busy": round(busy, 3), "calibration": calibrated, "checks": found}
 
 
 def _compared(
-    costs: Costs, by_sort: Mapping[str, Point], sorts: Sequence[Sort], one: Point, processes: int
+    costs: Costs, by_sort: Mapping[str, Point], sorts: Sequence[Sort], one: Point, processes: int, busy: float = 1.0
 ) -> dict[str, Any]:
-    """A measured point beside the simulated one, on the cores that others left."""
+    """A measured point beside the simulated one, on the cores that others left. `busy`: the part of them that the system uses."""
     works = []
     for sort in sorts:
         known = by_sort[sort.name]
@@ -309,7 +314,7 @@ def _compared(
         works.append(work_of(costs, sort.members, {kind: float(sort.pushes)}, of_push, known.cpu["publisher"]))
     cores = max(0.1, this_machine().cores - one.others)
     window = WINDOW * min(sort.part for sort in sorts)
-    simulated = saturated(works, cores, processes, window)
+    simulated = saturated(works, cores * busy, processes, window)
     return {
         "point": one.sort,
         "cores_left": round(cores, 2),
