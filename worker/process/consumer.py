@@ -93,18 +93,28 @@ def _take(qos: Any, append: Callable[[Any, str], None], message: Any, tag: str) 
 class _Consumer(Consumer):  # type: ignore[misc]  # Celery has no types
     """Celery's consumer, which outlives its broker while tasks are in work."""
 
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Celery tries again at once."""
+        _pause(exc)
+        super().on_connection_error_before_connected(exc)
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Neither gives wake-ups back through a lost connection nor acknowledges them later: kombu would look for the server of
         one that it has closed, and the consumer would give up: `'NoneType' object has no attribute 'hostname'`, `'client'`.
         Redis gives them out again when their visibility timeout is over, and the tick does not wait for that.
         """
-        if isinstance(exc, redis.Refused):  # full, for example: what is asked next is refused as well
-            time.sleep(PAUSE)
+        _pause(exc)
         channel: Any = getattr(self.task_consumer, "channel", None)
         if hasattr(channel, "do_restore"):  # not at RabbitMQ
             channel.do_restore = False
             channel.basic_ack = channel.basic_reject = _pass_over
         super().on_connection_error_after_connected(exc)
+
+
+def _pause(fault: Exception) -> None:
+    """Where the broker takes no writes, it refuses what is asked next as well."""
+    if isinstance(fault, redis.Refused):
+        time.sleep(PAUSE)
 
 
 def _pass_over(*_: object, **__: object) -> None:

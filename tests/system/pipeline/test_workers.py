@@ -154,9 +154,10 @@ def test_a_full_redis_is_seen_by_a_worker_that_begins_then_and_that_goes_on_once
     with no_room(fleet):
         fleet.start("worker")
         wait_until(lambda: "redis_filling" in open_conditions(fleet))
-        # What begins again and again still looks.
-        wait_until(lambda: fleet.output().count("the process begins again") > 2)
+        # Who connects again and again still looks.
+        wait_until(lambda: fleet.output().count("Trying to reconnect") > 2)
         assert open_conditions(fleet) == {"redis_filling"}
+        assert "begins again" not in fleet.output()
     fleet.start("beat")
     wait_until(lambda: not open_conditions(fleet))
     populate(fleet, "general", ["leia", "han"])
@@ -164,16 +165,17 @@ def test_a_full_redis_is_seen_by_a_worker_that_begins_then_and_that_goes_on_once
     wait_until(lambda: len(fleet.simulator.accepted) == 1)
 
 
-def test_a_full_redis_is_seen_by_a_worker_that_gave_up_and_waits_for_its_tasks(fleet):
-    """A wake-up that is taken while Redis is full ends the consumer, and what is in work keeps the process for longer."""
+def test_a_full_redis_is_seen_by_a_worker_that_takes_a_wake_up_then_and_waits_for_its_tasks(fleet):
+    """What is in work insists on writing down its answer."""
     fleet.simulator.set_script(Script(rules=(Rule(count=1, latency=600.0),)))
     fleet.start("worker")
     populate(fleet, "general", ["leia", "han"])
     fleet.publisher.publish(new_message("e1"))
     control = ControlClient(fleet.simulator.host, fleet.simulator.control_port or 0, fleet.simulator.control_token)
     wait_until(lambda: any(connection["open"] for connection in control.connections()))
-    with no_room(fleet, '{"body": "", "properties": {"delivery_tag": "t", "delivery_info": {}}}'):
-        wait_until(lambda: "the consumer gave up" in fleet.output())
+    where = '{"exchange": "", "routing_key": "carillon.urgent"}'
+    with no_room(fleet, f'{{"body": "", "properties": {{"delivery_tag": "t", "delivery_info": {where}}}}}'):
+        wait_until(lambda: "wake-ups are worked on all the same" in fleet.output())
         # The answer is insisted on for longer.
         wait_until(lambda: "redis_filling" in open_conditions(fleet), INSIST_SECONDS - 30)
 
