@@ -518,9 +518,9 @@ def _wake_lost(runtime: Runtime, of: PartitionRuntime) -> int:
     """Wakes workers for ready work that no waiting wake-up serves. A superfluous wake-up finds nothing and does no harm."""
     woken, alone = 0, len(runtime.partitions) == 1
     for lane, (messages, batches) in of.journal.ready_by_lane().items():
+        on_their_way = runtime.broker.waiting(LANES[lane][0])  # in any case, so that its absence is in the log at once
         if not messages and not batches:
             continue
-        on_their_way = runtime.broker.waiting(LANES[lane][0])
         most = MOST_URGENT if lane == "urgent" else MOST
         lost = max(0, min(messages, most) + min(batches, most) - on_their_way)
         if not alone:  # those that wait may all be for other partitions
