@@ -4,14 +4,13 @@ Nobody starts a node of these that dies but who killed it. `Owners` notes who is
 account knows every failover, also one that a busy machine brought about.
 """
 
-import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
@@ -21,6 +20,7 @@ from producers.partitions import Layout
 from producers.topology import slot_of
 from tests.chaos.account import Failover
 from tests.chaos.engines import Hands, Name
+from tests.chaos.repeated import Repeated
 from tests.valkey import Cluster, Valkey, Watched
 from worker.embedded import Urls
 from worker.embedded.valkey import LARGEST_VALUE
@@ -213,16 +213,16 @@ class BehindSentinels(Several):
         self._watched.sentinels[0].ask("SENTINEL", "FAILOVER", "bell", "COORDINATED")
 
 
-class Owners:
-    """A thread that notes failovers: when another server says that it is a partition's primary, and the one before does not.
+class Owners(Repeated):
+    """Notes failovers: when another server says that it is a partition's primary, and the one before does not.
 
     It writes the time to each primary. The one that a new primary has is how far replication had got: it has everything that
     was confirmed before that, as replicas execute what their primary did, in its order.
     """
 
     def __init__(self, hands: Several) -> None:
-        self._hands, self._stop = hands, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="owners", daemon=True)
+        super().__init__("owners", _EVERY)
+        self._hands = hands
         #: By partition: its primary, when that one last said so and nobody else did, and whether another one has begun to.
         self._last: dict[int, tuple[Valkey, float]] = {}
         self._disputed: set[int] = set()
@@ -230,19 +230,7 @@ class Owners:
         self._had: dict[tuple[int, Valkey], float] = {}
         self.failovers: list[Failover] = []
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
-    def _run(self) -> None:
-        while not self._stop.wait(_EVERY):
-            self._look()
-
-    def _look(self) -> None:
+    def turn(self) -> None:
         began, claims, silent = time.time(), dict[int, list[Valkey]](), list[Valkey]()
         for node in self._hands.nodes:
             try:

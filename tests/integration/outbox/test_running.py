@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -83,20 +82,15 @@ def test_what_was_committed_before_an_event_was_written_comes_before_it(
     assert not overtaken
 
 
-def test_the_relay_waits_for_a_redis_that_is_away(postgres_url: str, tmp_path: Path) -> None:
-    server = Valkey(tmp_path)
-    server.start()
-    try:
-        with redis.Redis.from_url(server.url) as client, InThread(postgres_url, server.url):
-            write(postgres_url, badge(0))
-            wait_until(lambda: not rows(postgres_url))
-            server.kill()
-            write(postgres_url, *(badge(n) for n in range(1, 50)))
-            server.start()
-            wait_until(lambda: not rows(postgres_url))
-            assert published(client) == [str(n) for n in range(50)]
-    finally:
-        server.stop()
+def test_the_relay_waits_for_a_redis_that_is_away(postgres_url: str, valkey: Valkey) -> None:
+    with redis.Redis.from_url(valkey.url) as client, InThread(postgres_url, valkey.url):
+        write(postgres_url, badge(0))
+        wait_until(lambda: not rows(postgres_url))
+        valkey.kill()
+        write(postgres_url, *(badge(n) for n in range(1, 50)))
+        valkey.start()
+        wait_until(lambda: not rows(postgres_url))
+        assert published(client) == [str(n) for n in range(50)]
 
 
 def test_the_relay_waits_for_a_postgres_that_ends_its_sessions(postgres_url: str, redis_url: str, client: Any) -> None:

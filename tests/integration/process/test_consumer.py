@@ -1,9 +1,7 @@
 """Celery's consumer when its broker is lost."""
 
 import logging
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,17 +14,9 @@ from tests.valkey import Valkey
 from worker.process.consumer import _Consumer, _take
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path)
-    server.start()
-    yield server
-    server.stop()
-
-
 @pytest.mark.filterwarnings("ignore::celery.exceptions.CPendingDeprecationWarning")
-def test_a_consumer_outlives_its_broker_while_a_task_is_in_work(server: Valkey) -> None:
-    connection, taken = Connection(server.url), list[Any]()
+def test_a_consumer_outlives_its_broker_while_a_task_is_in_work(valkey: Valkey) -> None:
+    connection, taken = Connection(valkey.url), list[Any]()
     queue = Queue("q")
     tasks = Consumer(connection.default_channel, [queue], on_message=taken.append)
     tasks.consume()
@@ -37,7 +27,7 @@ def test_a_consumer_outlives_its_broker_while_a_task_is_in_work(server: Valkey) 
     assert len(taken) == 1
     with pytest.raises(TimeoutError):
         connection.drain_events(timeout=0.2)  # waits for the next one from now on
-    server.kill()
+    valkey.kill()
     consumer: Any = _Consumer.__new__(_Consumer)
     conf = {
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -51,14 +41,14 @@ def test_a_consumer_outlives_its_broker_while_a_task_is_in_work(server: Valkey) 
     taken[0].ack_log_error(logging.getLogger(), ())
 
 
-def test_a_wake_up_is_worked_on_though_a_full_broker_cannot_note_who_has_it(server: Valkey) -> None:
-    connection, taken = Connection(server.url), list[Any]()
+def test_a_wake_up_is_worked_on_though_a_full_broker_cannot_note_who_has_it(valkey: Valkey) -> None:
+    connection, taken = Connection(valkey.url), list[Any]()
     queue = Queue("q")
     Consumer(connection.default_channel, [queue], on_message=taken.append).consume()
     connection.Producer().publish({}, routing_key="q", declare=[queue])
     qos: Any = connection.default_channel.qos
     qos.append = partial(_take, qos, qos.append)
-    server.client().config_set("maxmemory", "1mb")
+    valkey.client().config_set("maxmemory", "1mb")
     connection.drain_events(timeout=5)
     assert len(taken) == 1
     taken[0].ack()

@@ -1,7 +1,6 @@
 """Publishing stops while Redis still has room for the workers that empty it."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,17 +15,14 @@ from worker.state.streams import Streams
 
 
 @pytest.fixture
-def filled(tmp_path: Path) -> Iterator[Valkey]:
+def filled(valkey: Valkey) -> Valkey:
     """A Valkey just past the bound of its memory."""
-    server = Valkey(tmp_path)
-    server.start()
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(valkey.url) as client:
         Streams(untagged(client)).tell_pressure()  # its script takes room, too
         used: Any = client.info("memory")
         client.config_set("maxmemory", int(used["used_memory"] / (FULL / 100)) - 1)
         assert Streams(untagged(client)).tell_pressure() >= FULL
-    yield server
-    server.stop()
+    return valkey
 
 
 def test_publishing_is_refused_before_redis_is_full(filled: Valkey, make: Callable[..., Any]) -> None:

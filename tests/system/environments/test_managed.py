@@ -1,7 +1,6 @@
 """What managed services do besides: passwords that change, users without rights for more, TLS on every connection."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -46,11 +45,8 @@ class Rotating:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Valkey]:
-    made = Valkey(tmp_path)
-    made.start()
-    yield made
-    made.stop()
+def cloud(valkey: Valkey) -> Valkey:
+    return valkey
 
 
 @pytest.fixture
